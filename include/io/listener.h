@@ -1,0 +1,32 @@
+/* Listening sockets: opened by the arbiter before it forks, shared by all workers of all generations that bind the same address. */
+#ifndef CSERVE_IO_LISTENER_H
+#define CSERVE_IO_LISTENER_H
+
+#include "io/address.h"
+
+#include <sys/types.h>
+
+struct listener {
+    int fd; /* non-blocking, close-on-exec; TCP_NODELAY set, which accepted sockets inherit */
+    struct address address;
+    struct peer local; /* SERVER_NAME and SERVER_PORT: the bound address (the real port after binding port 0) */
+    /* unix: the socket file that we made, to remove it only while it is still ours */
+    dev_t socket_dev;
+    ino_t socket_ino;
+};
+
+struct listener_options {
+    int backlog;
+    mode_t socket_mode;
+    uid_t socket_owner; /* (uid_t)-1: leave */
+    gid_t socket_group;
+};
+
+/* Binds and listens; EADDRINUSE is retried for about a second. A unix socket gets its mode and owner without a moment of wider access;
+ * a dead socket file is replaced, a live one or a file that is no socket is refused. ADDRESS_FD adopts the descriptor after
+ * checking that it is a listening stream socket. NULL with a message in `error` that names the address and the way out. */
+struct listener *listener_open(const struct address *address, const struct listener_options *options, char *error, size_t error_size);
+/* Closes it; removes the socket file if `unlink_file` and if it is still the one that was made. */
+void listener_free(struct listener *l, bool unlink_file);
+
+#endif
