@@ -2,9 +2,12 @@
 #ifndef CSERVE_BASE_COMPILER_H
 #define CSERVE_BASE_COMPILER_H
 
+#include <stdio.h>
 #include <stdnoreturn.h>
+#include <string.h>
+#include <time.h>
 
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define UNUSED __attribute__((unused))
 #define COLD __attribute__((cold, noinline))
@@ -18,7 +21,8 @@
 /* The struct that embeds `member` at `pointer`. */
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
 
-/* Unbounded writes and hidden state. snprintf, memcpy and struct buf do the same work in sight of a length. */
+/* Unbounded writes and hidden state. snprintf, memcpy and struct buf do the same work in sight of a length. The
+ * headers that declare them are included above: a poisoned name may not appear again. */
 #ifndef CSERVE_ALLOW_BANNED
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets strtok asctime ctime
 #endif

@@ -4,6 +4,8 @@
 
 #include "base/buf.h"
 
+#include <sys/types.h>
+
 struct body {
     struct buf memory; /* all of it while file_fd is -1, else empty */
     int file_fd;       /* -1, or a file of `length` bytes, offset undefined: read with pread(2) */
