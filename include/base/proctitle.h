@@ -5,7 +5,7 @@
 
 #include "base/compiler.h"
 
-/* Once, first thing in main, before anybody keeps pointers into environ: moves the environment elsewhere. */
+/* Once, first thing in main, before anybody keeps pointers into argv or environ: moves both elsewhere; argv[i] then point to copies. */
 void proctitle_init(int argc, char **argv);
 void proctitle_set(const char *format, ...) PRINTF_LIKE(1, 2);
 
