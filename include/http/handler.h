@@ -21,6 +21,8 @@ struct exchange {
     uint64_t started_us;  /* CLOCK_MONOTONIC when serve() was called; 0 unless an access log wants it */
     uint64_t accepted_ms; /* when the request was complete */
     void *handler_data;   /* the handler's, NULL at serve() */
+    struct parser *parser;   /* the engine's own, as the rest */
+    struct buf input;        /* what request.head points into */
     struct exchange *next_free;
 };
 
@@ -29,6 +31,8 @@ struct handler {
     void (*serve)(void *ctx, struct exchange *x);
     /* The thread is about to wait for work, or for the engine's lock: let go of what others may need (the GIL). May be NULL. */
     void (*idle)(void *ctx);
+    /* A wait inside response_body() or response_file() is over: take again what idle() let go. May be NULL. */
+    void (*wake)(void *ctx);
     /* A body that response_body() kept is no longer needed. From any thread, possibly with the engine's lock: must not block or take
      * the GIL. May be NULL if no owner is ever passed. */
     void (*release)(void *ctx, void *owner);

@@ -1,0 +1,101 @@
+/* Taking connections from the listeners: only while an application thread is free, so that what a busy worker cannot serve stays in the kernel,
+ * where any other worker finds it.
+ *
+ * Out of descriptors is a state, not an error to spin on: the listeners leave the loop for a second. */
+#include "http/engine.h"
+
+#include "base/fd.h"
+#include "base/mem.h"
+
+#include <errno.h>
+
+#define PAUSE_MS 1000
+#define ACCEPTS_A_TURN 16
+
+static bool is_fatal(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* RFC-less wisdom of accept(2): errors of the connection that was about to be accepted, not of the listener. */
+static bool is_about_one_connection(int error) {
+    return error == ECONNABORTED || error == EINTR || error == EPROTO || error == EPERM || error == ENETDOWN || error == EHOSTUNREACH ||
+           error == ENETUNREACH || error == EHOSTDOWN || error == ENONET || error == ENOPROTOOPT || error == EOPNOTSUPP;
+}
+
+static void pause_accepting(struct server *s, const char *why) {
+    if (!s->is_short_of_room) log_warning("cannot accept connections: %s, with %zu open; trying again every second", why, s->conn_count);
+    s->is_short_of_room = true;
+    s->accept_again_ms = s->now_ms + PAUSE_MS;
+    accept_update(s);
+}
+
+/* True if a connection came. */
+static bool accept_one(struct acceptor *a) {
+    struct server *s = a->server;
+    struct sockaddr_storage name;
+    socklen_t length = sizeof name;
+    int fd = accept4(a->listener->fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (is_fatal(errno)) pause_accepting(s, strerror(errno));
+        return is_about_one_connection(errno);
+    }
+    s->is_short_of_room = false;
+    atomic_fetch_add_explicit(&s->config.activity->accepted, 1, memory_order_relaxed);
+    conn_start(s, fd, a->listener, (struct sockaddr *)&name, length);
+    return true;
+}
+
+/* At the bound the connection that has been idle longest makes room (its client may come again at once). */
+static bool make_room(struct server *s) {
+    if (s->conn_count < s->conn_limit) return true;
+    struct timer *oldest = timer_queue_oldest(&s->idle);
+    if (!oldest) return false;
+    conn_close(CONTAINER_OF(oldest, struct conn, timer), CLOSE_CROWDED);
+    return true;
+}
+
+static void on_listener(struct loop_source *source, uint32_t events) {
+    (void)events;
+    struct acceptor *a = CONTAINER_OF(source, struct acceptor, source);
+    struct server *s = a->server;
+    int limit = s->config.is_only_worker ? ACCEPTS_A_TURN : 1;
+    for (int i = 0; i < limit && a->is_watched && s->ready_count == 0; i++) {
+        if (!make_room(s)) {
+            pause_accepting(s, "worker_connections are open and none is idle");
+            return;
+        }
+        if (!accept_one(a)) return;
+    }
+}
+
+void accept_all(struct server *s) {
+    for (size_t i = 0; i < s->config.listener_count; i++)
+        while (accept_one(&s->acceptors[i])) {}
+}
+
+void accept_update(struct server *s) {
+    bool wanted = !s->is_draining && !s->is_stopped && s->accept_again_ms == 0;
+    uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE);
+    for (size_t i = 0; i < s->config.listener_count; i++) {
+        struct acceptor *a = &s->acceptors[i];
+        if (wanted == a->is_watched) continue;
+        if (wanted ? loop_add(&s->loop, &a->source, events) : loop_remove(&s->loop, &a->source))
+            log_error("cannot %s '%s': %s", wanted ? "watch" : "leave", a->listener->address.text, strerror(errno));
+        a->is_watched = wanted;
+    }
+}
+
+int accept_start(struct server *s) {
+    s->acceptors = mem_zalloc(s->config.listener_count ? s->config.listener_count : 1, sizeof *s->acceptors);
+    for (size_t i = 0; i < s->config.listener_count; i++)
+        s->acceptors[i] = (struct acceptor){.source = {.fd = s->config.listeners[i]->fd, .on_event = on_listener},
+                                            .server = s,
+                                            .listener = s->config.listeners[i]};
+    accept_update(s);
+    return 0;
+}
+
+void accept_stop(struct server *s) {
+    mem_free(s->acceptors);
+    s->acceptors = NULL;
+}

@@ -1,0 +1,327 @@
+/* Composing a response in one buffer: status line and fields as the handler gives them, then what the engine adds, then small bodies, so that a
+ * small answer leaves in one send(2). The head stays at the front of the buffer until the next response: the access log reads it.
+ *
+ * Nothing from the application reaches the wire unchecked: a status line or a field with CR, LF or NUL would be a second response. */
+#include "http/engine.h"
+
+#include "base/clock.h"
+#include "http/access_log.h"
+
+#define COPY_BYTES (24 * 1024) /* bodies up to this are copied behind the head: one send is cheaper than two vectors */
+
+static bool is_token(struct slice s) {
+    static const uint32_t allowed[8] = {0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff};
+    bool good = s.len > 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        good &= allowed[c >> 5] >> (c & 31) & 1;
+    }
+    return good;
+}
+
+/* Without branches in the loop, for the compiler's vectors. */
+static bool has_control_bytes(struct slice s) {
+    unsigned char bad = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        bad |= (unsigned char)(((c < ' ') & (c != '\t')) | (c == 0x7f));
+    }
+    return bad;
+}
+
+void response_reset(struct response *r) {
+    buf_reset(&r->out);
+    r->head_length = 0;
+    r->status = 0;
+    r->is_head_sent = r->is_chunked = r->is_bodiless = r->is_finished = r->is_aborted = r->must_close = false;
+    r->has_length = r->has_date = r->has_server = false;
+    r->length = r->body_bytes = r->sent_bytes = 0;
+}
+
+const char *response_start(struct exchange *x, struct slice status) {
+    struct response *r = &x->response;
+    if (r->is_head_sent) return "the response has begun already";
+    const char *d = status.data;
+    if (status.len < 4 || d[0] < '1' || d[0] > '9' || d[1] < '0' || d[1] > '9' || d[2] < '0' || d[2] > '9' || d[3] != ' ')
+        return "a status must be three digits, a space and a reason, as in '200 OK'";
+    if (has_control_bytes(status)) return "a status with control characters";
+    if (d[0] == '1') return "an interim (1xx) status cannot be the response's status";
+    response_reset(r);
+    r->status = (uint16_t)((d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0'));
+    r->is_bodiless = x->request.is_head || r->status == 204 || r->status == 304;
+    buf_reserve(&r->out, 512);
+    BUF_APPEND_LITERAL(&r->out, "HTTP/1.1 ");
+    buf_append_slice(&r->out, status);
+    BUF_APPEND_LITERAL(&r->out, "\r\n");
+    return NULL;
+}
+
+/* What must not be said by the application (PEP 3333; wsgiref.util.is_hop_by_hop), and what the engine has to know. */
+enum special_field { FIELD_PLAIN, FIELD_HOP_BY_HOP, FIELD_LENGTH, FIELD_DATE, FIELD_SERVER };
+
+static enum special_field special_field_of(struct slice name) {
+    static const struct {
+        struct slice name;
+        enum special_field kind;
+    } special[] = {
+        {{"date", 4}, FIELD_DATE},
+        {{"server", 6}, FIELD_SERVER},
+        {{"content-length", 14}, FIELD_LENGTH},
+        {{"te", 2}, FIELD_HOP_BY_HOP},
+        {{"upgrade", 7}, FIELD_HOP_BY_HOP},
+        {{"trailers", 8}, FIELD_HOP_BY_HOP},
+        {{"connection", 10}, FIELD_HOP_BY_HOP},
+        {{"keep-alive", 10}, FIELD_HOP_BY_HOP},
+        {{"transfer-encoding", 17}, FIELD_HOP_BY_HOP},
+        {{"proxy-authenticate", 18}, FIELD_HOP_BY_HOP},
+        {{"proxy-authorization", 19}, FIELD_HOP_BY_HOP},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(special); i++)
+        if (special[i].name.len == name.len && slice_equal_nocase(special[i].name, name)) return special[i].kind;
+    return FIELD_PLAIN;
+}
+
+const char *response_check_field(struct slice name, struct slice value) {
+    if (!is_token(name)) return "a field name that is not a token";
+    if (has_control_bytes(value)) return "a field value with control characters";
+    if (special_field_of(name) == FIELD_HOP_BY_HOP) return "a hop-by-hop field, which only the server may send";
+    return NULL;
+}
+
+const char *response_add(struct exchange *x, struct slice name, struct slice value) {
+    struct response *r = &x->response;
+    if (!is_token(name)) return "a field name that is not a token";
+    if (has_control_bytes(value)) return "a field value with control characters";
+    switch (special_field_of(name)) {
+    case FIELD_HOP_BY_HOP:
+        return "a hop-by-hop field, which only the server may send";
+    case FIELD_LENGTH:
+        if (r->has_length) return "a second Content-Length";
+        if (!slice_to_u64(slice_trim(value), &r->length)) return "a Content-Length that is not a number";
+        r->has_length = true;
+        if (r->status == 204) return NULL; /* RFC 9110, 8.6 */
+        break;
+    case FIELD_DATE:
+        r->has_date = true;
+        break;
+    case FIELD_SERVER:
+        r->has_server = true;
+        break;
+    case FIELD_PLAIN:
+        break;
+    }
+    buf_reserve(&r->out, name.len + value.len + 4);
+    buf_append_slice(&r->out, name);
+    BUF_APPEND_LITERAL(&r->out, ": ");
+    buf_append_slice(&r->out, value);
+    BUF_APPEND_LITERAL(&r->out, "\r\n");
+    return NULL;
+}
+
+void response_set_length(struct exchange *x, uint64_t length) {
+    struct response *r = &x->response;
+    if (r->has_length || r->is_head_sent) return;
+    r->has_length = true;
+    r->length = length;
+    if (r->status == 204 || r->status == 304) return;
+    BUF_APPEND_LITERAL(&r->out, "Content-Length: ");
+    buf_append_u64(&r->out, length);
+    BUF_APPEND_LITERAL(&r->out, "\r\n");
+}
+
+/* RFC 9110, 5.6.7; not strftime(3), whose names follow the application's locale. */
+static void append_date(struct response *r) {
+    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if ((uint64_t)now.tv_sec != r->date_second) {
+        struct tm t;
+        gmtime_r(&now.tv_sec, &t);
+        snprintf(r->date, sizeof r->date, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + 3 * t.tm_wday, t.tm_mday,
+                 months + 3 * t.tm_mon, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+        r->date_second = (uint64_t)now.tv_sec;
+    }
+    BUF_APPEND_LITERAL(&r->out, "Date: ");
+    buf_append(&r->out, r->date, 29);
+    BUF_APPEND_LITERAL(&r->out, "\r\n");
+}
+
+/* How the end of the body will be known (RFC 9112, 6.3), and whether the connection goes on. */
+static void append_framing(struct exchange *x) {
+    struct response *r = &x->response;
+    const struct request *q = &x->request;
+    bool needs_framing = !r->has_length && r->status != 204 && r->status != 304;
+    if (needs_framing && q->minor_version) {
+        BUF_APPEND_LITERAL(&r->out, "Transfer-Encoding: chunked\r\n");
+        r->is_chunked = !r->is_bodiless;
+    } else if (needs_framing && !r->is_bodiless)
+        r->must_close = true;
+    if (!q->keep_alive || atomic_load_explicit(&x->server->is_draining, memory_order_relaxed)) r->must_close = true;
+    if (r->must_close) BUF_APPEND_LITERAL(&r->out, "Connection: close\r\n");
+    else if (q->minor_version == 0) BUF_APPEND_LITERAL(&r->out, "Connection: keep-alive\r\n");
+}
+
+static void finish_head(struct exchange *x) {
+    struct response *r = &x->response;
+    const char *server = x->server->settings->server_header;
+    buf_reserve(&r->out, 256);
+    if (!r->has_server && *server) {
+        BUF_APPEND_LITERAL(&r->out, "Server: ");
+        buf_append_cstr(&r->out, server);
+        BUF_APPEND_LITERAL(&r->out, "\r\n");
+    }
+    if (!r->has_date) append_date(r);
+    append_framing(x);
+    BUF_APPEND_LITERAL(&r->out, "\r\n");
+    r->head_length = r->out.len;
+    r->is_head_sent = true;
+}
+
+static enum response_result note(struct response *r, enum response_result result, size_t body_bytes) {
+    if (result == RESPONSE_GONE) r->is_aborted = true;
+    else r->sent_bytes += body_bytes;
+    return result;
+}
+
+/* Cuts what goes beyond the promised length. */
+static size_t clip_to_length(struct exchange *x, uint64_t len) {
+    struct response *r = &x->response;
+    uint64_t room = r->has_length ? r->length - r->body_bytes : UINT64_MAX;
+    if (len <= room) return len;
+    char target[160];
+    log_escape(target, sizeof target, request_span(&x->request, x->request.target));
+    if (!r->must_close)
+        log_error("response to %.*s %s: the body is longer than its Content-Length of %llu; the excess is dropped and the connection closed",
+                  SLICE_ARG(request_span(&x->request, x->request.method)), target, (unsigned long long)r->length);
+    r->must_close = true;
+    return room;
+}
+
+static void append_chunk_size(struct buf *out, uint64_t size) {
+    static const char digits[] = "0123456789abcdef";
+    char text[18];
+    size_t at = sizeof text;
+    text[--at] = '\n';
+    text[--at] = '\r';
+    do text[--at] = digits[size & 15];
+    while (size >>= 4);
+    buf_append(out, text + at, sizeof text - at);
+}
+
+/* The head, unless it has left, and a chunk's size line: in `out` behind what was sent before. */
+static struct iovec open_piece(struct exchange *x, uint64_t len) {
+    struct response *r = &x->response;
+    size_t from = 0;
+    if (r->is_head_sent) r->out.len = from = r->head_length;
+    else finish_head(x);
+    if (r->is_chunked) append_chunk_size(&r->out, len);
+    return (struct iovec){(void *)(uintptr_t)from, 0}; /* an offset until the buffer has stopped growing */
+}
+
+static struct iovec close_piece(struct response *r, struct iovec piece) {
+    size_t from = (size_t)(uintptr_t)piece.iov_base;
+    return (struct iovec){r->out.data + from, r->out.len - from};
+}
+
+enum response_result response_body(struct exchange *x, const void *data, size_t len, void *owner) {
+    struct response *r = &x->response;
+    if (UNLIKELY(r->is_aborted || r->status == 0)) return RESPONSE_GONE;
+    if (len == 0) return RESPONSE_TAKEN;
+    size_t use = clip_to_length(x, len);
+    r->body_bytes += use;
+    if (r->is_bodiless || use == 0) return RESPONSE_TAKEN;
+    struct iovec vectors[3] = {open_piece(x, use)};
+    int count = 1;
+    if (use <= COPY_BYTES) {
+        buf_append(&r->out, data, use);
+        if (r->is_chunked) BUF_APPEND_LITERAL(&r->out, "\r\n");
+    } else {
+        vectors[count++] = (struct iovec){(void *)data, use};
+        if (r->is_chunked) vectors[count++] = (struct iovec){"\r\n", 2};
+    }
+    vectors[0] = close_piece(r, vectors[0]);
+    if (vectors[0].iov_len == 0) return note(r, conn_send(x->conn, vectors + 1, count - 1, 0, owner), use);
+    return note(r, conn_send(x->conn, vectors, count, 1, owner), use);
+}
+
+enum response_result response_file(struct exchange *x, int fd, uint64_t offset, uint64_t length) {
+    struct response *r = &x->response;
+    if (r->is_aborted || r->status == 0) return RESPONSE_GONE;
+    if (!r->has_length && r->body_bytes == 0) response_set_length(x, length);
+    uint64_t use = clip_to_length(x, length);
+    r->body_bytes += use;
+    if (r->is_bodiless || use == 0) return RESPONSE_TAKEN;
+    struct iovec head = close_piece(r, open_piece(x, use));
+    if (head.iov_len && conn_send(x->conn, &head, 1, -1, NULL) == RESPONSE_GONE) return note(r, RESPONSE_GONE, 0);
+    enum response_result result = note(r, conn_send_file(x->conn, fd, offset, use), use);
+    if (r->is_chunked && result != RESPONSE_GONE) {
+        struct iovec end = {"\r\n", 2};
+        result = note(r, conn_send(x->conn, &end, 1, -1, NULL), 0);
+    }
+    return result;
+}
+
+static bool is_cut_short(struct exchange *x) {
+    struct response *r = &x->response;
+    if (r->is_bodiless || !r->has_length || r->body_bytes == r->length) return false;
+    char target[160];
+    log_escape(target, sizeof target, request_span(&x->request, x->request.target));
+    log_error("response to %.*s %s: the body has %llu bytes, its Content-Length says %llu; the connection is closed",
+              SLICE_ARG(request_span(&x->request, x->request.method)), target, (unsigned long long)r->body_bytes,
+              (unsigned long long)r->length);
+    return true;
+}
+
+static void end(struct exchange *x) {
+    x->response.is_finished = true;
+    if (x->server->config.access_log) access_log_add(x->server->config.access_log, x, x->server->handler);
+}
+
+void response_finish(struct exchange *x) {
+    struct response *r = &x->response;
+    if (r->is_finished) return;
+    if (r->is_aborted || r->status == 0 || (is_cut_short(x) && r->is_head_sent)) {
+        response_abort(x);
+        return;
+    }
+    struct iovec rest = {"0\r\n\r\n", 5};
+    bool has_rest = r->is_chunked;
+    if (!r->is_head_sent) {
+        if (!r->has_length) response_set_length(x, 0);
+        else if (!r->is_bodiless && r->length) r->must_close = true;
+        finish_head(x);
+        rest = (struct iovec){r->out.data, r->out.len};
+        has_rest = true;
+    }
+    if (has_rest) note(r, conn_send(x->conn, &rest, 1, -1, NULL), 0);
+    end(x);
+}
+
+void response_abort(struct exchange *x) {
+    if (x->response.is_finished) return;
+    x->response.is_aborted = x->response.must_close = true;
+    end(x);
+}
+
+void response_error(struct exchange *x, struct slice status, bool close) {
+    struct response *r = &x->response;
+    if (r->is_head_sent) {
+        response_abort(x);
+        return;
+    }
+    response_start(x, status);
+    r->must_close = close;
+    response_add(x, SLICE("Content-Type"), SLICE("text/plain"));
+    response_set_length(x, status.len + 1);
+    char text[128];
+    int length = snprintf(text, sizeof text, "%.*s\n", SLICE_ARG(status));
+    response_body(x, text, (size_t)length, NULL);
+    response_finish(x);
+}
+
+void response_early_hints(struct exchange *x, struct slice field_lines) {
+    static const char status[] = "HTTP/1.1 103 Early Hints\r\n";
+    if (x->request.minor_version == 0 || x->response.is_head_sent || x->response.is_aborted) return;
+    struct iovec vectors[3] = {{(void *)(uintptr_t)status, sizeof status - 1}, {(void *)(uintptr_t)field_lines.data, field_lines.len}, {"\r\n", 2}};
+    note(&x->response, conn_send(x->conn, vectors, 3, -1, NULL), 0);
+}

@@ -1,0 +1,260 @@
+/* One loop, one lock; whoever is idle leads.
+ *
+ * An application thread without work takes the lock and leads: it handles events one by one until a request is complete, then lets the lock go and
+ * serves that request. With several threads the others wait as followers; a leader that leaves with a request wakes one of them to go on with
+ * the batch where it stopped. The lock is never held while waiting in epoll_wait(2) nor while the application runs, so a thread that comes
+ * back with its answer never waits for a sleeping leader. */
+#include "http/engine.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "http/access_log.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static void response_prepare(struct server *s, struct exchange *x, unsigned thread) {
+    x->thread = thread;
+    x->started_us = s->config.access_log ? clock_mono_us() : 0;
+    response_reset(&x->response);
+}
+
+static void serve(struct server *s, struct conn *c, unsigned thread) {
+    struct exchange *x = c->exchange;
+    struct task *task = &s->config.activity->tasks[thread];
+    c->state = CONN_SERVING;
+    s->serving++;
+    pthread_mutex_unlock(&s->lock);
+
+    response_prepare(s, x, thread);
+    task_begin(task, clock_mono_coarse_ms(), request_span(&x->request, x->request.method), request_span(&x->request, x->request.target),
+               request_protocol(&x->request), slice_make(c->client.text, c->client.text_len));
+    s->handler->serve(s->handler->ctx, x);
+    if (!x->response.is_finished) response_abort(x);
+    task_end(task);
+
+    pthread_mutex_lock(&s->lock);
+    s->now_ms = clock_mono_coarse_ms();
+    s->serving--;
+    s->answered++;
+    atomic_store_explicit(&s->config.activity->requests, s->answered, memory_order_relaxed);
+    conn_answered(c);
+    if (s->answered == s->config.max_requests && s->config.on_recycle) s->config.on_recycle(s->config.on_recycle_ctx);
+}
+
+static struct conn *take_ready(struct server *s) {
+    struct list *first;
+    while ((first = list_first(&s->ready))) {
+        struct conn *c = CONTAINER_OF(first, struct conn, link);
+        list_unlink(first);
+        s->ready_count--;
+        if (!c->is_gone) return c;
+        log_debug("request from '%.*s' not served: its client has gone", (int)c->peer.text_len, c->peer.text);
+        conn_close(c, CLOSE_CLIENT);
+    }
+    return NULL;
+}
+
+static void bury(struct server *s) {
+    for (struct list *node; (node = list_first(&s->closed));) conn_free(CONTAINER_OF(node, struct conn, link));
+}
+
+static struct timer_queue *queue_at(struct server *s, int i) {
+    struct timer_queue *queues[] = {&s->idle, &s->fresh, &s->header, &s->body, &s->send, &s->linger};
+    return i < (int)ARRAY_LENGTH(queues) ? queues[i] : NULL;
+}
+
+static void expire_timers(struct server *s) {
+    struct timer_queue *queue;
+    for (int i = 0; (queue = queue_at(s, i)); i++)
+        for (struct timer *t; (t = timer_queue_expire(queue, s->now_ms));) conn_expire(CONTAINER_OF(t, struct conn, timer));
+    if (s->accept_again_ms && s->now_ms >= s->accept_again_ms) {
+        s->accept_again_ms = 0;
+        accept_update(s);
+    }
+}
+
+static uint64_t next_deadline(struct server *s) {
+    struct timer_queue *queue;
+    uint64_t next = s->accept_again_ms ? s->accept_again_ms : CLOCK_NEVER;
+    for (int i = 0; (queue = queue_at(s, i)); i++) {
+        uint64_t deadline = timer_queue_deadline(queue);
+        if (deadline < next) next = deadline;
+    }
+    return next;
+}
+
+void server_expect_deadline(struct server *s, uint64_t deadline_ms) {
+    if (!s->is_polling || deadline_ms >= s->wake_ms) return;
+    s->wake_ms = deadline_ms;
+    uint64_t one = 1;
+    if (write(s->waker.fd, &one, sizeof one) < 0 && errno != EAGAIN) log_error("cannot wake the loop: %s", strerror(errno));
+}
+
+static void on_waker(struct loop_source *source, uint32_t events) {
+    (void)events;
+    uint64_t count;
+    if (read(source->fd, &count, sizeof count) < 0) return;
+}
+
+static int wait_milliseconds(const struct server *s) {
+    if (s->wake_ms == CLOCK_NEVER) return -1;
+    uint64_t wait = s->wake_ms > s->now_ms ? s->wake_ms - s->now_ms + 1 : 0;
+    return wait > 3600000 ? 3600000 : (int)wait;
+}
+
+/* Waits for the next batch, without the lock. The batch is drained and nobody else waits. */
+static void lead(struct server *s) {
+    bury(s);
+    expire_timers(s);
+    if (!list_is_empty(&s->ready) || s->is_stopped) return;
+    s->wake_ms = next_deadline(s);
+    int timeout_ms = wait_milliseconds(s);
+    s->is_polling = true;
+    pthread_mutex_unlock(&s->lock);
+    if (s->handler->idle) s->handler->idle(s->handler->ctx);
+    if (s->config.access_log) access_log_flush(s->config.access_log);
+    loop_wait(&s->loop, timeout_ms);
+    pthread_mutex_lock(&s->lock);
+    s->is_polling = false;
+    s->now_ms = clock_mono_coarse_ms();
+    atomic_store_explicit(&s->config.activity->loop_ms, s->now_ms, memory_order_relaxed);
+}
+
+static void follow(struct server *s) {
+    s->followers++;
+    if (s->handler->idle) s->handler->idle(s->handler->ctx);
+    pthread_cond_wait(&s->work, &s->lock);
+    s->followers--;
+}
+
+static bool is_drained(const struct server *s) {
+    return s->is_draining && s->conn_count == 0;
+}
+
+/* Somebody must lead while the others are busy. */
+static void pass_on(struct server *s) {
+    if (s->followers && !s->is_polling) pthread_cond_signal(&s->work);
+}
+
+void server_run(struct server *s, unsigned thread) {
+    pthread_mutex_lock(&s->lock);
+    s->now_ms = clock_mono_coarse_ms();
+    while (!s->is_stopped && !is_drained(s)) {
+        struct conn *c = take_ready(s);
+        if (c) {
+            pass_on(s);
+            serve(s, c, thread);
+        } else if (loop_dispatch(&s->loop))
+            continue;
+        else if (s->is_polling)
+            follow(s);
+        else
+            lead(s);
+    }
+    pthread_cond_broadcast(&s->work);
+    server_expect_deadline(s, 0);
+    pthread_mutex_unlock(&s->lock);
+    if (s->handler->idle) s->handler->idle(s->handler->ctx);
+    if (s->config.access_log) access_log_flush(s->config.access_log);
+}
+
+void server_drain(struct server *s, enum server_drain_mode mode) {
+    if (s->is_draining) return;
+    s->drain_mode = mode;
+    s->is_draining = true;
+    if (mode == SERVER_DRAIN_STOP) accept_all(s);
+    accept_update(s);
+    struct list *node = s->idle.timers.next;
+    while (node != &s->idle.timers) {
+        struct list *next = node->next;
+        conn_retire(CONTAINER_OF(node, struct conn, timer.link));
+        node = next;
+    }
+    server_expect_deadline(s, 0);
+}
+
+void server_stop(struct server *s) {
+    s->is_stopped = true;
+    accept_update(s);
+    server_expect_deadline(s, 0);
+}
+
+bool server_is_draining(const struct server *s) {
+    return s->is_draining;
+}
+
+unsigned server_busy_count(const struct server *s) {
+    return s->serving + s->ready_count;
+}
+
+int server_watch(struct server *s, struct loop_source *source, uint32_t events) {
+    return loop_add(&s->loop, source, events);
+}
+
+int server_unwatch(struct server *s, struct loop_source *source) {
+    return loop_remove(&s->loop, source);
+}
+
+static void init_queues(struct server *s) {
+    timer_queue_init(&s->idle, s->settings->keepalive);
+    timer_queue_init(&s->fresh, FRESH_TIMEOUT_MS);
+    timer_queue_init(&s->header, s->settings->header_timeout);
+    timer_queue_init(&s->body, s->settings->body_timeout);
+    timer_queue_init(&s->send, s->settings->send_timeout);
+    timer_queue_init(&s->linger, LINGER_TIMEOUT_MS);
+    list_init(&s->ready);
+    list_init(&s->closed);
+    list_init(&s->free_conns);
+}
+
+/* Some descriptors are the application's. */
+static size_t connection_limit(const struct settings *st) {
+    size_t limit = fd_limit(false), reserve = limit / 4 < 64 ? limit / 4 : 64;
+    size_t bound = limit - reserve, wanted = (size_t)st->worker_connections;
+    return wanted < bound ? wanted : bound;
+}
+
+struct server *server_new(const struct server_config *config) {
+    struct server *s = MEM_NEW(struct server);
+    s->config = *config;
+    s->settings = config->settings;
+    s->handler = config->handler;
+    s->now_ms = clock_mono_coarse_ms();
+    s->conn_limit = connection_limit(config->settings);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->work, NULL);
+    init_queues(s);
+    s->waker = (struct loop_source){.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .on_event = on_waker};
+    if (loop_init(&s->loop) || s->waker.fd < 0 || loop_add(&s->loop, &s->waker, EPOLLIN) || accept_start(s)) {
+        server_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void close_all(struct server *s) {
+    struct timer_queue *queue;
+    for (int i = 0; (queue = queue_at(s, i)); i++)
+        for (struct timer *t; (t = timer_queue_oldest(queue));) conn_close(CONTAINER_OF(t, struct conn, timer), CLOSE_SHUTDOWN);
+    for (struct list *node; (node = list_first(&s->ready));) conn_close(CONTAINER_OF(node, struct conn, link), CLOSE_SHUTDOWN);
+}
+
+void server_free(struct server *s) {
+    close_all(s);
+    bury(s);
+    for (struct list *node; (node = list_first(&s->free_conns));) {
+        list_unlink(node);
+        mem_free(CONTAINER_OF(node, struct conn, link));
+    }
+    exchange_free_all(s);
+    accept_stop(s);
+    buf_release(&s->scratch);
+    fd_close(&s->waker.fd);
+    loop_release(&s->loop);
+    pthread_cond_destroy(&s->work);
+    pthread_mutex_destroy(&s->lock);
+    mem_free(s);
+}

@@ -1,0 +1,383 @@
+/* The whole engine without Python: real sockets, an echo handler, one application thread or several. */
+#include "base/mem.h"
+#include "http/server.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+// clang-format off
+#include <cmocka.h>
+// clang-format on
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define THREADS_MAX 4
+
+struct fixture {
+    struct settings settings;
+    struct listener listener;
+    struct listener *listeners[1];
+    struct activity *activity;
+    struct server *server;
+    struct loop_source stop;
+    pthread_t threads[THREADS_MAX];
+    unsigned thread_count;
+    _Atomic unsigned served;
+};
+
+/* Answers "METHOD PATH QUERY BODY" so that a test sees what the engine made of the bytes. */
+static void echo(void *ctx, struct exchange *x) {
+    struct fixture *f = ctx;
+    const struct request *r = &x->request;
+    struct buf text = BUF_INIT;
+    f->served++;
+    buf_append_slice(&text, request_span(r, r->method));
+    buf_append_char(&text, ' ');
+    buf_append_slice(&text, request_span(r, r->path));
+    buf_append_char(&text, ' ');
+    buf_append_slice(&text, request_span(r, r->query));
+    buf_append_char(&text, ' ');
+    buf_reserve(&text, (size_t)r->body.length);
+    text.len += (size_t)body_read(&r->body, 0, text.data + text.len, (size_t)r->body.length);
+    assert_null(response_start(x, SLICE("200 OK")));
+    assert_null(response_add(x, SLICE("Content-Type"), SLICE("text/plain")));
+    if (slice_equal(request_span(r, r->path), SLICE("/chunks"))) {
+        for (size_t i = 0; i < text.len; i++) response_body(x, text.data + i, 1, NULL);
+    } else {
+        response_set_length(x, text.len);
+        response_body(x, text.data, text.len, NULL);
+    }
+    response_finish(x);
+    buf_release(&text);
+}
+
+static void on_stop(struct loop_source *source, uint32_t events) {
+    (void)events;
+    server_drain(CONTAINER_OF(source, struct fixture, stop)->server, SERVER_DRAIN_STOP);
+}
+
+struct runner {
+    struct fixture *fixture;
+    unsigned index;
+};
+
+static void *run(void *arg) {
+    struct runner *r = arg;
+    server_run(r->fixture->server, r->index);
+    mem_free(r);
+    return NULL;
+}
+
+static void open_listener(struct fixture *f) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof a;
+    f->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(f->listener.fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(f->listener.fd, 64), 0);
+    assert_int_equal(getsockname(f->listener.fd, (struct sockaddr *)&a, &length), 0);
+    f->listener.local.port = ntohs(a.sin_port);
+    f->listeners[0] = &f->listener;
+}
+
+static const struct settings DEFAULTS = {
+    .threads = 1,
+    .worker_connections = 1000,
+    .keepalive = 60000,
+    .header_timeout = 15000,
+    .body_timeout = 15000,
+    .send_timeout = 15000,
+    .limit_request_line = 8190,
+    .limit_request_fields = 100,
+    .limit_request_field_size = 8190,
+    .limit_request_body = 1 << 20,
+    .body_buffer = 4096,
+    .response_buffer = 1 << 20,
+    .response_spool = 1 << 20,
+    .spool_dir = "/tmp",
+    .server_header = "cserve",
+};
+
+static struct fixture *start_with(struct settings settings, unsigned threads) {
+    struct fixture *f = MEM_NEW(struct fixture);
+    static struct handler handler;
+    f->settings = settings;
+    open_listener(f);
+    f->activity = MEM_NEW(struct activity);
+    handler = (struct handler){.ctx = f, .serve = echo};
+    struct server_config config = {.settings = &f->settings,
+                                   .listeners = f->listeners,
+                                   .listener_count = 1,
+                                   .handler = &handler,
+                                   .activity = f->activity,
+                                   .handover_give_fd = -1,
+                                   .handover_take_fd = -1,
+                                   .is_only_worker = true};
+    f->server = server_new(&config);
+    assert_non_null(f->server);
+    f->stop = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC), .on_event = on_stop};
+    assert_int_equal(server_watch(f->server, &f->stop, EPOLLIN | EPOLLONESHOT), 0);
+    f->thread_count = threads;
+    for (unsigned i = 0; i < threads; i++) {
+        struct runner *r = MEM_NEW(struct runner);
+        *r = (struct runner){f, i};
+        assert_int_equal(pthread_create(&f->threads[i], NULL, run, r), 0);
+    }
+    return f;
+}
+
+static struct fixture *start(void) {
+    return start_with(DEFAULTS, 1);
+}
+
+static void stop(struct fixture *f) {
+    uint64_t one = 1;
+    assert_int_equal(write(f->stop.fd, &one, sizeof one), sizeof one);
+    for (unsigned i = 0; i < f->thread_count; i++) pthread_join(f->threads[i], NULL);
+    server_free(f->server);
+    close(f->stop.fd);
+    close(f->listener.fd);
+    mem_free(f->activity);
+    mem_free(f);
+}
+
+static int dial(struct fixture *f) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(f->listener.local.port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    struct timeval patience = {20, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    return fd;
+}
+
+static void say(int fd, struct slice text) {
+    assert_int_equal(send(fd, text.data, text.len, MSG_NOSIGNAL), text.len);
+}
+
+/* Everything until the other side closes. */
+static struct buf hear_all(int fd) {
+    struct buf b = BUF_INIT;
+    for (;;) {
+        buf_reserve(&b, 4096);
+        ssize_t n = recv(fd, b.data + b.len, 4096, 0);
+        assert_true(n >= 0);
+        if (n == 0) break;
+        b.len += (size_t)n;
+    }
+    buf_cstr(&b);
+    return b;
+}
+
+static unsigned count(const struct buf *b, const char *text) {
+    unsigned n = 0;
+    for (const char *at = b->data; (at = strstr(at, text)); at += strlen(text)) n++;
+    return n;
+}
+
+static void expect(struct fixture *f, struct slice request, const char *wanted) {
+    int fd = dial(f);
+    say(fd, request);
+    struct buf answer = hear_all(fd);
+    if (!strstr(answer.data, wanted)) fail_msg("no '%s' in the answer to '%.*s': %s", wanted, SLICE_ARG(request), answer.data);
+    buf_release(&answer);
+    close(fd);
+}
+
+static void answers_a_get(void **state) {
+    (void)state;
+    struct fixture *f = start();
+    expect(f, SLICE("GET /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "\r\n\r\nGET /a b=c ");
+    expect(f, SLICE("GET / HTTP/1.0\r\n\r\n"), "Connection: close\r\n");
+    expect(f, SLICE("BREW /pot HTTP/1.0\r\n\r\n"), "BREW /pot");
+    stop(f);
+}
+
+static void pipelined_answers_keep_their_order(void **state) {
+    (void)state;
+    struct fixture *f = start();
+    int fd = dial(f);
+    say(fd, SLICE("GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: x\r\nConnection: "
+                  "close\r\n\r\nGET /never HTTP/1.1\r\nHost: x\r\n\r\n"));
+    struct buf answer = hear_all(fd);
+    assert_int_equal(count(&answer, "HTTP/1.1 200 OK"), 3);
+    char *first = strstr(answer.data, "GET /1"), *second = strstr(answer.data, "POST /2  abc"), *third = strstr(answer.data, "GET /3");
+    assert_true(first && second && third && first < second && second < third);
+    assert_int_equal(f->served, 3);
+    buf_release(&answer);
+    close(fd);
+    stop(f);
+}
+
+/* Whatever the split, the outcome is the same. */
+static void every_split_gives_the_same_answer(void **state) {
+    (void)state;
+    static const char request[] = "POST /chunks?x HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nX-Empty:\r\n\r\n"
+                                  "5;name=value\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nX-Trailer: yes\r\n\r\n";
+    struct fixture *f = start();
+    for (size_t at = 1; at < sizeof request - 1; at++) {
+        int fd = dial(f);
+        say(fd, slice_make(request, at));
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        poll(&p, 1, at % 16 == 0); /* gives the server a chance to see the first part alone */
+        say(fd, slice_make(request + at, sizeof request - 1 - at));
+        struct buf answer = hear_all(fd);
+        assert_int_equal(count(&answer, "Transfer-Encoding: chunked"), 1);
+        assert_int_equal(count(&answer, "1\r\nw\r\n1\r\no\r\n1\r\nr\r\n1\r\nl\r\n1\r\nd\r\n0\r\n\r\n"), 1);
+        buf_release(&answer);
+        close(fd);
+    }
+    int fd = dial(f);
+    int one = 1;
+    setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof one);
+    for (size_t at = 0; at < sizeof request - 1; at++) say(fd, slice_make(request + at, 1));
+    struct buf answer = hear_all(fd);
+    assert_int_equal(count(&answer, "0\r\n\r\n"), 1);
+    buf_release(&answer);
+    close(fd);
+    stop(f);
+}
+
+static void refuses_what_could_be_read_otherwise(void **state) {
+    (void)state;
+    static const struct {
+        const char *request, *status;
+    } cases[] = {
+        {"GET / HTTP/1.1\r\n\r\n", "400"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "400"},
+        {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "400"},
+        {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505"},
+        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505"},
+        {"GET /\r\n\r\n", "400"},
+        {"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
+        {"GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
+        {"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "501"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "501"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n", "400"},
+        {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n", "413"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n", "413"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 3\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: b\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n", "417"},
+        {"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
+        {"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
+        {"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
+    };
+    struct fixture *f = start();
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        char wanted[32];
+        snprintf(wanted, sizeof wanted, "HTTP/1.1 %s ", cases[i].status);
+        expect(f, slice_of(cases[i].request), wanted);
+    }
+    assert_int_equal(f->served, 0);
+    stop(f);
+}
+
+static void limits_answer_before_the_rest_is_read(void **state) {
+    (void)state;
+    struct fixture *f = start();
+    struct buf text = BUF_INIT;
+    BUF_APPEND_LITERAL(&text, "GET /");
+    for (int i = 0; i < 9000; i++) buf_append_char(&text, 'a');
+    expect(f, buf_slice(&text), "HTTP/1.1 414 ");
+    buf_reset(&text);
+    BUF_APPEND_LITERAL(&text, "GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    for (int i = 0; i < 9000; i++) buf_append_char(&text, 'a');
+    expect(f, buf_slice(&text), "HTTP/1.1 431 ");
+    buf_reset(&text);
+    BUF_APPEND_LITERAL(&text, "GET / HTTP/1.1\r\nHost: a\r\n");
+    for (int i = 0; i < 100; i++) BUF_APPEND_LITERAL(&text, "X: y\r\n");
+    expect(f, buf_slice(&text), "HTTP/1.1 431 ");
+    buf_reset(&text);
+    BUF_APPEND_LITERAL(&text, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;");
+    for (int i = 0; i < 2000; i++) buf_append_char(&text, 'a');
+    expect(f, buf_slice(&text), "HTTP/1.1 400 ");
+    buf_release(&text);
+    assert_int_equal(f->served, 0);
+    stop(f);
+}
+
+static void large_bodies_go_through_a_file(void **state) {
+    (void)state;
+    struct fixture *f = start();
+    struct buf text = BUF_INIT;
+    size_t length = 1 << 20;
+    buf_printf(&text, "PUT /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n", length);
+    for (size_t i = 0; i < length; i++) buf_append_char(&text, (char)('a' + i % 23));
+    int fd = dial(f);
+    say(fd, buf_slice(&text));
+    struct buf answer = hear_all(fd);
+    struct slice body = slice_make(text.data + text.len - length, length);
+    assert_true(answer.len > length);
+    assert_true(slice_equal(slice_make(answer.data + answer.len - length, length), body));
+    buf_release(&answer);
+    buf_release(&text);
+    close(fd);
+    stop(f);
+}
+
+static void threads_share_the_loop(void **state) {
+    (void)state;
+    struct settings settings = DEFAULTS;
+    settings.threads = THREADS_MAX;
+    struct fixture *f = start_with(settings, THREADS_MAX);
+    int fds[32];
+    for (size_t i = 0; i < ARRAY_LENGTH(fds); i++) fds[i] = dial(f);
+    for (int round = 0; round < 50; round++) {
+        for (size_t i = 0; i < ARRAY_LENGTH(fds); i++) say(fds[i], SLICE("GET /t HTTP/1.1\r\nHost: x\r\n\r\n"));
+        for (size_t i = 0; i < ARRAY_LENGTH(fds); i++) {
+            char text[512] = "";
+            size_t got = 0;
+            while (!strstr(text, "GET /t  ")) {
+                ssize_t n = recv(fds[i], text + got, sizeof text - 1 - got, 0);
+                assert_true(n > 0);
+                got += (size_t)n;
+                text[got] = 0;
+            }
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(fds); i++) close(fds[i]);
+    assert_int_equal(f->served, 50 * ARRAY_LENGTH(fds));
+    stop(f);
+}
+
+static void draining_answers_what_was_sent_before(void **state) {
+    (void)state;
+    struct fixture *f = start();
+    int idle = dial(f);
+    say(idle, SLICE("GET /one HTTP/1.1\r\nHost: x\r\n\r\n"));
+    char text[512];
+    assert_true(recv(idle, text, sizeof text, 0) > 0);
+    int half = dial(f);
+    say(half, SLICE("GET /half HTTP/1.1\r\nHo"));
+    uint64_t one = 1;
+    assert_int_equal(write(f->stop.fd, &one, sizeof one), sizeof one);
+    assert_int_equal(recv(idle, text, sizeof text, 0), 0);
+    say(half, SLICE("st: x\r\n\r\n"));
+    struct buf answer = hear_all(half);
+    assert_int_equal(count(&answer, "GET /half"), 1);
+    assert_int_equal(count(&answer, "Connection: close"), 1);
+    buf_release(&answer);
+    close(idle);
+    close(half);
+    stop(f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_a_get),
+        cmocka_unit_test(pipelined_answers_keep_their_order),
+        cmocka_unit_test(every_split_gives_the_same_answer),
+        cmocka_unit_test(refuses_what_could_be_read_otherwise),
+        cmocka_unit_test(limits_answer_before_the_rest_is_read),
+        cmocka_unit_test(large_bodies_go_through_a_file),
+        cmocka_unit_test(threads_share_the_loop),
+        cmocka_unit_test(draining_answers_what_was_sent_before),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
