@@ -17,9 +17,10 @@ struct atom;
 typedef void atom_append(const struct atom *a, struct access_line *l, struct buf *out);
 
 struct atom {
+    struct slice before; /* literal text in front of the value */
     atom_append *append;
-    struct slice text; /* the literal; the name of a field or variable */
     enum field_id id;  /* of a request field */
+    struct slice name; /* of a field or variable */
 };
 
 struct access_format {
@@ -33,43 +34,49 @@ struct access_format {
 
 #define BYTES(value) (UINT64_C(0x0101010101010101) * (value))
 
-/* Has one of eight bytes to be escaped? Those below space, '"', '\' and 0x7f and above. */
-static inline bool has_special(uint64_t word) {
-    uint64_t quote = word ^ BYTES('"'), backslash = word ^ BYTES('\\'), del = word ^ BYTES(0x7f);
-    uint64_t found = (word - BYTES(0x20)) & ~word;
-    found |= (quote - BYTES(1)) & ~quote;
-    found |= (backslash - BYTES(1)) & ~backslash;
-    found |= (del - BYTES(1)) & ~del;
-    return ((found | word) & BYTES(0x80)) != 0;
+/* Has one of eight bytes to be escaped? A byte above 0x7f shows by its own top bit; for the others each sum or difference sets the top
+ * bit for DEL, for what is below space, and for '"' and '\\' made zero. */
+static inline bool has_special(const char *data) {
+    uint64_t word;
+    memcpy(&word, data, sizeof word);
+    uint64_t found = word | (word + BYTES(1)) | (word - BYTES(' '));
+    found |= ((word ^ BYTES('"')) - BYTES(1)) | ((word ^ BYTES('\\')) - BYTES(1));
+    return (found & BYTES(0x80)) != 0;
 }
 
 static inline bool is_special(unsigned char c) {
-    return c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
+    return c < ' ' || c >= 0x7f || c == '"' || c == '\\';
 }
 
-/* How many bytes from the start need no escape. */
-static size_t plain_length(struct slice s) {
-    size_t i = 0;
-    for (uint64_t word; s.len - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, s.data + i, sizeof word);
-        if (has_special(word)) break;
+static bool is_plain(struct slice s) {
+    if (s.len >= 8) {
+        for (size_t i = 0; i + 8 < s.len; i += 8)
+            if (has_special(s.data + i)) return false;
+        return !has_special(s.data + s.len - 8);
     }
-    while (i < s.len && !is_special((unsigned char)s.data[i]))
-        i++;
-    return i;
+    for (size_t i = 0; i < s.len; i++)
+        if (is_special((unsigned char)s.data[i])) return false;
+    return true;
+}
+
+static COLD void specials_append(struct buf *out, struct slice s) {
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (is_special(c)) {
+            char escape[] = {'\\', 'x', digits[c >> 4], digits[c & 15]};
+            buf_append(out, escape, sizeof escape);
+        } else {
+            buf_append_char(out, s.data[i]);
+        }
+    }
 }
 
 static void escaped_append(struct buf *out, struct slice s) {
-    static const char digits[] = "0123456789ABCDEF";
-    while (s.len) {
-        size_t plain = plain_length(s);
-        buf_append(out, s.data, plain);
-        if (plain == s.len) return;
-        unsigned char c = (unsigned char)s.data[plain];
-        char escape[] = {'\\', 'x', digits[c >> 4], digits[c & 15]};
-        buf_append(out, escape, sizeof escape);
-        s = slice_make(s.data + plain + 1, s.len - plain - 1);
-    }
+    if (LIKELY(is_plain(s)))
+        buf_append_slice(out, s);
+    else
+        specials_append(out, s);
 }
 
 static void value_append(struct buf *out, struct slice s) {
@@ -81,17 +88,21 @@ static void value_append(struct buf *out, struct slice s) {
 
 /* ---- what the atoms append ---- */
 
-static void literal_append(const struct atom *a, struct access_line *l UNUSED, struct buf *out) {
-    buf_append_slice(out, a->text);
-}
-
 static void remote_append(const struct atom *a UNUSED, struct access_line *l, struct buf *out) {
     const struct peer *peer = l->exchange->request.peer;
     value_append(out, slice_make(peer->text, peer->text_len));
 }
 
-static void nothing_append(const struct atom *a UNUSED, struct access_line *l UNUSED, struct buf *out) {
+static void dash_append(const struct atom *a UNUSED, struct access_line *l UNUSED, struct buf *out) {
     buf_append_char(out, '-');
+}
+
+static void percent_append(const struct atom *a UNUSED, struct access_line *l UNUSED, struct buf *out) {
+    buf_append_char(out, '%');
+}
+
+/* Behind the last atom. */
+static void nothing_append(const struct atom *a UNUSED, struct access_line *l UNUSED, struct buf *out UNUSED) {
 }
 
 /* Value of a base64 digit (RFC 4648, 4), or -1. */
@@ -232,7 +243,7 @@ static void pid_append(const struct atom *a UNUSED, struct access_line *l UNUSED
 
 static void request_field_append(const struct atom *a, struct access_line *l, struct buf *out) {
     const struct request *r = &l->exchange->request;
-    const struct field *f = a->id == FIELD_OTHER ? request_find_name(r, a->text) : request_find(r, a->id);
+    const struct field *f = a->id == FIELD_OTHER ? request_find_name(r, a->name) : request_find(r, a->id);
     value_append(out, f ? request_span(r, f->value) : slice_make(NULL, 0));
 }
 
@@ -243,7 +254,7 @@ static void response_field_append(const struct atom *a, struct access_line *l, s
     slice_next(&head, '\n', &line);
     while (value.len == 0 && slice_next(&head, '\n', &line)) {
         size_t colon = slice_find(line, ':');
-        if (colon == line.len || !slice_equal_nocase(slice_make(line.data, colon), a->text)) continue;
+        if (colon == line.len || !slice_equal_nocase(slice_make(line.data, colon), a->name)) continue;
         value = slice_make(line.data + colon + 1, line.len - colon - 1);
         if (value.len && value.data[value.len - 1] == '\r') value.len--;
         value = slice_trim(value);
@@ -267,7 +278,7 @@ static const struct {
     enum field_id id;
 } letters[] = {
     {'h', remote_append, FIELD_OTHER},
-    {'l', nothing_append, FIELD_OTHER},
+    {'l', dash_append, FIELD_OTHER},
     {'u', user_append, FIELD_OTHER},
     {'t', time_append, FIELD_OTHER},
     {'r', request_line_append, FIELD_OTHER},
@@ -291,39 +302,44 @@ static const struct {
 static bool atom_find(struct slice name, struct atom *a) {
     for (size_t i = 0; i < ARRAY_LENGTH(letters) && name.len == 1; i++) {
         if (letters[i].letter != name.data[0]) continue;
-        *a = (struct atom){letters[i].append, slice_make(NULL, 0), letters[i].id};
+        a->append = letters[i].append;
+        a->id = letters[i].id;
         return true;
     }
     if (name.len < 4 || name.data[0] != '{' || name.data[name.len - 2] != '}') return false;
-    struct slice inner = slice_make(name.data + 1, name.len - 3);
+    a->name = slice_make(name.data + 1, name.len - 3);
     switch (name.data[name.len - 1]) {
     case 'i':
-        *a = (struct atom){request_field_append, inner, field_id_of(inner)};
+        a->append = request_field_append;
+        a->id = field_id_of(a->name);
         return true;
     case 'o':
-        *a = (struct atom){response_field_append, inner, FIELD_OTHER};
+        a->append = response_field_append;
         return true;
     case 'e':
-        *a = (struct atom){variable_append, inner, FIELD_OTHER};
+        a->append = variable_append;
         return true;
     default:
         return false;
     }
 }
 
+static struct slice slice_cut(struct slice s, size_t length) {
+    return slice_make(s.data + length, s.len - length);
+}
+
 /* The directive at the start of *rest, which begins with a percent sign; moves *rest behind it. False if it is none. */
 static bool directive_parse(struct slice *rest, struct atom *a) {
-    size_t length = 2;
-    if (rest->len >= 2 && rest->data[1] == '%') {
-        *a = (struct atom){literal_append, slice_make(rest->data, 1), FIELD_OTHER};
-    } else {
-        size_t close = slice_find(*rest, ')');
-        if (close + 1 >= rest->len || rest->data[1] != '(') return false;
-        if (rest->data[close + 1] != 's' && rest->data[close + 1] != 'd') return false;
-        if (!atom_find(slice_make(rest->data + 2, close - 2), a)) return false;
-        length = close + 2;
+    if (slice_starts_with(*rest, SLICE("%%"))) {
+        a->append = percent_append;
+        *rest = slice_cut(*rest, 2);
+        return true;
     }
-    *rest = slice_make(rest->data + length, rest->len - length);
+    size_t close = slice_find(*rest, ')');
+    if (close + 1 >= rest->len || rest->data[1] != '(') return false;
+    if (rest->data[close + 1] != 's' && rest->data[close + 1] != 'd') return false;
+    if (!atom_find(slice_make(rest->data + 2, close - 2), a)) return false;
+    *rest = slice_cut(*rest, close + 2);
     return true;
 }
 
@@ -339,7 +355,7 @@ static void fault_write(const char *format, struct slice rest, char *error, size
 static size_t atoms_bound(const char *format) {
     size_t bound = 1;
     for (; *format; format++)
-        bound += *format == '%' ? 2 : 0;
+        bound += *format == '%';
     return bound;
 }
 
@@ -351,12 +367,12 @@ struct access_format *access_format_new(const char *format, char *error, size_t 
     f->text = mem_strdup(format);
     struct slice rest = slice_of(f->text);
     while (rest.len) {
-        size_t plain = slice_find(rest, '%');
-        if (plain) f->atoms[f->count++] = (struct atom){literal_append, slice_make(rest.data, plain), FIELD_OTHER};
-        rest = slice_make(rest.data + plain, rest.len - plain);
-        if (rest.len == 0) break;
         struct atom *a = &f->atoms[f->count++];
-        if (!directive_parse(&rest, a)) {
+        size_t plain = slice_find(rest, '%');
+        a->before = slice_make(rest.data, plain);
+        a->append = nothing_append;
+        rest = slice_cut(rest, plain);
+        if (rest.len && !directive_parse(&rest, a)) {
             fault_write(f->text, rest, error, error_size);
             access_format_free(f);
             return NULL;
@@ -381,7 +397,7 @@ void access_format_collect(const struct access_format *f, struct exchange *x, co
     for (size_t i = 0; i < f->count; i++) {
         if (f->atoms[i].append != variable_append) continue;
         buf_reset(&value);
-        if (handler->variable) handler->variable(handler->ctx, x, f->atoms[i].text, &value);
+        if (handler->variable) handler->variable(handler->ctx, x, f->atoms[i].name, &value);
         value_append(out, buf_slice(&value));
         buf_append_char(out, '\n');
     }
@@ -389,6 +405,8 @@ void access_format_collect(const struct access_format *f, struct exchange *x, co
 }
 
 void access_format_append(const struct access_format *f, struct access_line *line, struct buf *out) {
-    for (size_t i = 0; i < f->count; i++)
+    for (size_t i = 0; i < f->count; i++) {
+        buf_append_slice(out, f->atoms[i].before);
         f->atoms[i].append(&f->atoms[i], line, out);
+    }
 }

@@ -73,8 +73,7 @@ static const char *script_name_apply(struct view *v, struct span value) {
 }
 
 /* A field with an underscore in its name. *keep says whether it stays in the request. */
-static const char *underscore_apply(struct view *v, const struct field *f, bool *keep) {
-    struct slice name = request_span(v->request, f->name);
+static const char *underscore_apply(struct view *v, const struct field *f, struct slice name, bool *keep) {
     *keep = false;
     if (is_forwarder_name(v->settings, name) && is_trusted(v)) {
         if (slice_equal_nocase(name, SLICE("SCRIPT_NAME"))) return script_name_apply(v, f->value);
@@ -84,6 +83,15 @@ static const char *underscore_apply(struct view *v, const struct field *f, bool 
     return v->settings->header_map == HEADER_MAP_REFUSE ? "field name with an underscore" : NULL;
 }
 
+static COLD const char *field_apply(struct view *v, const struct field *f, bool *keep) {
+    struct slice name = request_span(v->request, f->name);
+    if (f->id == FIELD_OTHER && memchr(name.data, '_', name.len)) {
+        const char *fault = underscore_apply(v, f, name, keep);
+        if (fault || !*keep) return fault;
+    }
+    return scheme_apply(v, name, request_span(v->request, f->value));
+}
+
 const char *forwarded_apply(struct request *r, const struct settings *s, const struct peer *peer) {
     struct view v = {.request = r, .settings = s, .peer = peer};
     uint32_t initials = initials_of(&s->secure_scheme_headers), kept = 0;
@@ -91,14 +99,12 @@ const char *forwarded_apply(struct request *r, const struct settings *s, const s
     r->script_name = (struct span){0, 0};
 
     for (uint32_t i = 0; i < r->field_count; i++) {
-        struct field *f = &r->fields[i];
-        struct slice name = request_span(r, f->name);
-        const char *fault = NULL;
+        const struct field *f = &r->fields[i];
         bool keep = true;
-        if (f->id == FIELD_OTHER && memchr(name.data, '_', name.len)) fault = underscore_apply(&v, f, &keep);
-        /* Only what the application will see too may set the scheme. */
-        if (keep && initials >> (name.data[0] & 31) & 1 && !fault) fault = scheme_apply(&v, name, request_span(r, f->value));
-        if (fault) return fault;
+        if (f->id == FIELD_OTHER || initials >> (r->head[f->name.offset] & 31) & 1) {
+            const char *fault = field_apply(&v, f, &keep);
+            if (fault) return fault;
+        }
         if (!keep) continue;
         if (kept != i) r->fields[kept] = *f;
         kept++;
