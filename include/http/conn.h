@@ -16,7 +16,7 @@ enum conn_state {
     CONN_SERVING,   /* an application thread owns the exchange */
     CONN_FLUSHING,  /* answered; the rest leaves as fast as the client reads */
     CONN_LINGERING, /* our side is shut; what still arrives is thrown away (RFC 9112, 9.6) */
-    CONN_CLOSED     /* waits in server.closed to be freed */
+    CONN_CLOSED     /* in server.free_conns */
 };
 
 struct conn {
@@ -24,10 +24,10 @@ struct conn {
     struct server *server;
     struct exchange *exchange; /* from the first byte of a request to the end of its answer */
     struct timer timer;        /* in the queue that fits the state */
-    struct list link;          /* server.ready, server.closed or server.free_conns */
+    struct list link;          /* server.ready or server.free_conns */
     struct output output;
     struct buf pending; /* arrived behind the current request */
-    struct listener *listener;
+    const struct peer *local; /* the listener's address */
     struct peer peer;   /* the socket's other end */
     struct peer client; /* what requests see: the same, or what a trusted PROXY header said */
     uint64_t linger_until_ms;
@@ -42,18 +42,23 @@ struct conn {
     bool has_queued;     /* serving thread: `output` may hold something */
 };
 
-enum close_reason { CLOSE_DONE, CLOSE_CLIENT, CLOSE_TIMEOUT, CLOSE_BROKEN, CLOSE_CROWDED, CLOSE_SHUTDOWN };
+enum close_reason { CLOSE_DONE, CLOSE_CLIENT, CLOSE_TIMEOUT, CLOSE_BROKEN, CLOSE_CROWDED, CLOSE_SHUTDOWN, CLOSE_HANDED_OVER };
 
-/* Takes over a connected, non-blocking descriptor and reads what is there already. */
-void conn_start(struct server *s, int fd, struct listener *listener, const struct sockaddr *name, socklen_t name_length);
+/* Owns the connected, non-blocking descriptor from now on; in CONN_IDLE, not watched, no timer. */
+struct conn *conn_new(struct server *s, int fd, const struct peer *local, const struct peer *peer);
+/* A new connection: reads what is there already. */
+void conn_start(struct server *s, int fd, const struct peer *local, const struct peer *peer);
+/* Between requests, or into the next one that has already arrived. */
+void conn_await_request(struct conn *c);
+/* The parser has come to the end of a request, or to a refusal. */
+void conn_complete(struct conn *c);
 /* The serving thread is done with the exchange. */
 void conn_answered(struct conn *c);
 /* Its deadline has come. */
 void conn_expire(struct conn *c);
-/* Idle while draining: a request that is on its way is still read, else the connection is closed. */
+/* Idle while draining: a request that is on its way is still read; else the connection is handed over, or closed. */
 void conn_retire(struct conn *c);
 void conn_close(struct conn *c, enum close_reason reason);
-void conn_free(struct conn *c);
 
 /* In the epoll set from now on, if it was not. */
 void conn_watch(struct conn *c);

@@ -14,10 +14,11 @@
 #define READ_BYTES (64 * 1024)       /* one recv(2) */
 #define KEPT_RESPONSE_BYTES (64 * 1024) /* response buffers beyond this are not kept for the next response */
 #define FREE_EXCHANGES 64
-#define FREE_CONNS 256
 #define FRESH_TIMEOUT_MS 1000  /* while draining: for the first byte of a connection that was never used */
 #define LINGER_TIMEOUT_MS 2000 /* without a byte after our answer to a refused request */
 #define LINGER_MAX_MS 30000
+#define HANDOVER_RETRY_MS 2 /* when the hand-over socket is full */
+#define LOG_DELAY_MS 1000   /* the longest that a line of the access log waits to be written */
 
 /* A listener in the loop. */
 struct acceptor {
@@ -27,6 +28,12 @@ struct acceptor {
     bool is_watched;
 };
 
+/* The address of a listener that only an earlier generation had, for connections that came from it. */
+struct foreign_local {
+    struct list link;
+    struct peer local;
+};
+
 struct server {
     pthread_mutex_t lock;
     pthread_cond_t work; /* followers: the leader's place is free, or there is more to do */
@@ -34,20 +41,34 @@ struct server {
     const struct settings *settings;
     const struct handler *handler;
     struct loop loop;
-    struct loop_source waker; /* eventfd: ends the leader's wait early */
+    struct loop_source waker; /* eventfd: ends a wait early */
     bool is_polling;          /* somebody is in loop_wait(), without the lock */
     unsigned followers;       /* threads that wait on `work` */
-    unsigned serving;         /* exchanges in CONN_SERVING */
+    unsigned runners;         /* threads in server_run() */
+    unsigned serving;         /* exchanges in CONN_SERVING: that many of them are busy */
     bool is_stopped;
     _Atomic bool is_draining;
     enum server_drain_mode drain_mode;
     uint64_t now_ms;  /* CLOCK_MONOTONIC of this turn, coarse */
     uint64_t wake_ms; /* when the leader wants to wake up */
     uint64_t answered;
+    uint64_t log_flush_ms; /* when the access log must be written; 0: nothing to write */
+
+    pthread_t courier;
+    bool has_courier;
+    bool courier_ends;
+    bool courier_waits;       /* in loop_wait(), without the lock: its batch is its own */
+    bool courier_leads;       /* every application thread is stuck: listeners are not watched */
+    uint64_t courier_wake_ms; /* when it wants to wake up */
+    struct loop courier_loop; /* its own batch; application threads handle its events first */
+    struct loop_source taker; /* config.handover_take_fd */
+    bool taker_is_watched;
+    uint64_t handover_again_ms; /* idle connections wait for room in the hand-over socket; 0: none */
+    struct buf handover_buffer;
+    struct list foreign_locals;
 
     struct list ready; /* conns with a complete request, oldest first */
     unsigned ready_count;
-    struct list closed; /* conns whose memory a batch may still mention */
 
     struct timer_queue idle;   /* keep-alive: nothing of the next request has arrived; also who waits longest */
     struct timer_queue fresh;  /* never used, while draining */
@@ -65,8 +86,7 @@ struct server {
     struct buf scratch; /* what recv(2) fills */
     struct exchange *free_exchanges;
     unsigned free_exchange_count;
-    struct list free_conns;
-    unsigned free_conn_count;
+    struct list free_conns; /* kept as long as the server lives: io/loop.h says why */
 };
 
 /* http/exchange.c */
@@ -78,15 +98,46 @@ void exchange_free_all(struct server *s);
 void response_reset(struct response *r);
 
 /* http/accept.c */
-int accept_start(struct server *s);
+void accept_start(struct server *s);
 void accept_stop(struct server *s);
-/* Watches the listeners, or not, as the moment demands. */
+/* Watches listeners and hand-over socket, or not, as the moment demands. */
 void accept_update(struct server *s);
 /* Takes everything that the kernel has queued. */
 void accept_all(struct server *s);
 
-/* http/server.c: a deadline earlier than the leader's planned waking. */
+/* http/courier.c */
+int courier_start(struct server *s);
+/* After the last server_run() has returned. */
+void courier_stop(struct server *s);
+
+/* http/handover.c. Anything but HANDOVER_DONE leaves the connection as it was. */
+enum handover_result {
+    HANDOVER_DONE,
+    HANDOVER_LATER, /* the socket is full */
+    HANDOVER_UNFIT  /* too large, or refused by the kernel: it stays here */
+};
+/* Are there siblings, and is it wanted? */
+bool handover_is_possible(const struct server *s);
+/* In CONN_IDLE or CONN_READY. */
+enum handover_result handover_give(struct conn *c);
+/* Every complete request that waits; every idle connection. */
+void handover_ready(struct server *s);
+void handover_idle(struct server *s);
+/* Takes one connection from the socket; false if there was none. */
+bool handover_take(struct server *s);
+
+/* http/server.c */
+/* Somebody has to be awake at `deadline_ms`: ends the leader's wait if it would sleep longer. */
 void server_expect_deadline(struct server *s, uint64_t deadline_ms);
+/* Ends the wait of one thread. */
+void server_poke(struct server *s);
+/* Is there something that the leader, who waits, must see? */
+bool server_leader_is_wanted(const struct server *s);
+void server_expire_timers(struct server *s);
+uint64_t server_next_deadline(const struct server *s);
+/* From now to `wake_ms`, for epoll_wait(2). */
+int server_wait_milliseconds(const struct server *s, uint64_t wake_ms);
+void server_flush_log(struct server *s);
 
 static inline struct output_release server_release(const struct server *s) {
     return (struct output_release){s->handler->release, s->handler->ctx};

@@ -34,7 +34,8 @@ struct server *server_new(const struct server_config *config);
 void server_free(struct server *s);
 
 /* A descriptor of the caller's in the same loop (signals, lifeline); level-triggered unless `events` says otherwise. on_event is called with
- * the lock held and may call server_drain() and server_stop(). -1 with errno. */
+ * the lock held, by any thread of the engine, also one without Python; it may call server_drain() and server_stop(), must not block, and must
+ * drain the descriptor. -1 with errno. */
 int server_watch(struct server *s, struct loop_source *source, uint32_t events);
 int server_unwatch(struct server *s, struct loop_source *source);
 

@@ -1,4 +1,4 @@
-/* Taking connections from the listeners: only while an application thread is free, so that what a busy worker cannot serve stays in the kernel,
+/* Taking connections from the listeners and from siblings: only while an application thread is free, so that what a busy worker cannot serve stays in the kernel,
  * where any other worker finds it.
  *
  * Out of descriptors is a state, not an error to spin on: the listeners leave the loop for a second. */
@@ -41,7 +41,9 @@ static bool accept_one(struct acceptor *a) {
     }
     s->is_short_of_room = false;
     atomic_fetch_add_explicit(&s->config.activity->accepted, 1, memory_order_relaxed);
-    conn_start(s, fd, a->listener, (struct sockaddr *)&name, length);
+    struct peer peer;
+    peer_from_sockaddr(&peer, (struct sockaddr *)&name, length);
+    conn_start(s, fd, &a->listener->local, &peer);
     return true;
 }
 
@@ -71,28 +73,39 @@ static void on_listener(struct loop_source *source, uint32_t events) {
 void accept_all(struct server *s) {
     for (size_t i = 0; i < s->config.listener_count; i++)
         while (accept_one(&s->acceptors[i])) {}
+    if (s->taker.fd >= 0)
+        while (handover_take(s)) {}
+}
+
+static void on_taker(struct loop_source *source, uint32_t events) {
+    (void)events;
+    struct server *s = CONTAINER_OF(source, struct server, taker);
+    if (s->ready_count == 0 && s->taker_is_watched) handover_take(s);
+}
+
+static bool watch(struct server *s, struct loop_source *source, bool is_watched, bool wanted) {
+    uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE);
+    if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source)))
+        log_error("cannot %s descriptor %d: %s", wanted ? "watch" : "leave", source->fd, strerror(errno));
+    return wanted;
 }
 
 void accept_update(struct server *s) {
-    bool wanted = !s->is_draining && !s->is_stopped && s->accept_again_ms == 0;
-    uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE);
-    for (size_t i = 0; i < s->config.listener_count; i++) {
-        struct acceptor *a = &s->acceptors[i];
-        if (wanted == a->is_watched) continue;
-        if (wanted ? loop_add(&s->loop, &a->source, events) : loop_remove(&s->loop, &a->source))
-            log_error("cannot %s '%s': %s", wanted ? "watch" : "leave", a->listener->address.text, strerror(errno));
-        a->is_watched = wanted;
-    }
+    bool may_take = !s->is_draining && !s->is_stopped && !s->courier_leads;
+    bool may_accept = may_take && s->accept_again_ms == 0;
+    for (size_t i = 0; i < s->config.listener_count; i++)
+        s->acceptors[i].is_watched = watch(s, &s->acceptors[i].source, s->acceptors[i].is_watched, may_accept);
+    if (s->taker.fd >= 0) s->taker_is_watched = watch(s, &s->taker, s->taker_is_watched, may_take);
 }
 
-int accept_start(struct server *s) {
+void accept_start(struct server *s) {
     s->acceptors = mem_zalloc(s->config.listener_count ? s->config.listener_count : 1, sizeof *s->acceptors);
     for (size_t i = 0; i < s->config.listener_count; i++)
         s->acceptors[i] = (struct acceptor){.source = {.fd = s->config.listeners[i]->fd, .on_event = on_listener},
                                             .server = s,
                                             .listener = s->config.listeners[i]};
+    s->taker = (struct loop_source){.fd = s->config.handover_take_fd, .on_event = on_taker};
     accept_update(s);
-    return 0;
 }
 
 void accept_stop(struct server *s) {

@@ -43,20 +43,9 @@ void conn_close(struct conn *c, enum close_reason reason) {
     if (c->exchange) exchange_give_back(s, c->exchange);
     c->exchange = NULL;
     c->state = CONN_CLOSED;
-    list_append(&s->closed, &c->link);
+    list_prepend(&s->free_conns, &c->link);
     s->conn_count--;
     atomic_store_explicit(&s->config.activity->connections, s->conn_count, memory_order_relaxed);
-}
-
-void conn_free(struct conn *c) {
-    struct server *s = c->server;
-    list_unlink(&c->link);
-    if (s->free_conn_count >= FREE_CONNS) {
-        mem_free(c);
-        return;
-    }
-    list_prepend(&s->free_conns, &c->link);
-    s->free_conn_count++;
 }
 
 static void conn_linger_read(struct conn *c) {
@@ -82,8 +71,7 @@ static void conn_linger(struct conn *c) {
     conn_linger_read(c);
 }
 
-/* Back between requests, or into the next one that has already arrived. */
-static void conn_await_request(struct conn *c) {
+void conn_await_request(struct conn *c) {
     struct server *s = c->server;
     c->state = CONN_IDLE;
     if (c->pending.len) {
@@ -145,8 +133,12 @@ static void conn_refuse(struct conn *c) {
     conn_answer_and_close(c, refusal->status);
 }
 
-static void conn_complete(struct conn *c) {
+void conn_complete(struct conn *c) {
     struct server *s = c->server;
+    if (c->exchange->parser->state == PARSER_REFUSED) {
+        conn_refuse(c);
+        return;
+    }
     timer_stop(&c->timer);
     c->state = CONN_READY;
     c->exchange->accepted_ms = s->now_ms;
@@ -198,19 +190,19 @@ static void feed_head(struct conn *c, struct buf *from, bool is_first) {
         conn_complete(c);
         break;
     case PARSER_REFUSED:
-        conn_refuse(c);
+        conn_complete(c);
     }
 }
 
 static void feed_body(struct conn *c, struct buf *from) {
     struct parser *p = c->exchange->parser;
     size_t used = parser_feed(p, from->data, from->len);
-    if (p->state == PARSER_REFUSED) conn_refuse(c);
-    else if (p->state == PARSER_COMPLETE) {
-        if (used < from->len) buf_append(&c->pending, from->data + used, from->len - used);
-        conn_complete(c);
-    } else
+    if (p->state == PARSER_BODY) {
         conn_expect(c, &c->server->body);
+        return;
+    }
+    if (used < from->len) buf_append(&c->pending, from->data + used, from->len - used);
+    conn_complete(c);
 }
 
 /* The PROXY header comes first and once; what follows it is HTTP. False when there is nothing more to do. */
@@ -308,23 +300,26 @@ static void on_event(struct loop_source *source, uint32_t events) {
     }
 }
 
-void conn_start(struct server *s, int fd, struct listener *listener, const struct sockaddr *name, socklen_t name_length) {
+struct conn *conn_new(struct server *s, int fd, const struct peer *local, const struct peer *peer) {
     struct list *free = list_first(&s->free_conns);
-    struct conn *c = free ? CONTAINER_OF(free, struct conn, link) : mem_alloc(sizeof *c);
-    if (free) {
-        list_unlink(free);
-        s->free_conn_count--;
-    }
-    *c = (struct conn){.source = {.fd = fd, .on_event = on_event}, .server = s, .listener = listener, .may_read = true};
+    struct conn *c = free ? CONTAINER_OF(free, struct conn, link) : MEM_NEW(struct conn);
+    if (free) list_unlink(free);
+    uint16_t generation = c->source.generation;
+    *c = (struct conn){.source = {.fd = fd, .generation = generation, .on_event = on_event}, .server = s, .local = local};
+    c->peer = c->client = *peer;
     list_init(&c->link);
     timer_init(&c->timer);
     output_init(&c->output);
-    peer_from_sockaddr(&c->peer, name, name_length);
-    c->client = c->peer;
-    c->wants_proxy = s->settings->proxy_protocol != PROXY_OFF &&
-                     address_set_has(&s->settings->proxy_allow_ips, c->peer.is_unix ? NULL : c->peer.ip);
     s->conn_count++;
     atomic_store_explicit(&s->config.activity->connections, s->conn_count, memory_order_relaxed);
+    return c;
+}
+
+void conn_start(struct server *s, int fd, const struct peer *local, const struct peer *peer) {
+    struct conn *c = conn_new(s, fd, local, peer);
+    c->wants_proxy = s->settings->proxy_protocol != PROXY_OFF &&
+                     address_set_has(&s->settings->proxy_allow_ips, peer->is_unix ? NULL : peer->ip);
+    c->may_read = true;
     conn_read(c);
     if (c->state == CONN_IDLE) conn_expect(c, s->is_draining ? &s->fresh : &s->idle);
     if (c->state == CONN_IDLE || c->state == CONN_READING) conn_watch(c);
@@ -334,7 +329,7 @@ void conn_answered(struct conn *c) {
     struct server *s = c->server;
     const struct response *r = &c->exchange->response;
     c->requests++;
-    c->closes = r->must_close || r->is_aborted || s->is_draining;
+    c->closes = r->must_close || r->is_aborted;
     bool is_broken = c->is_gone && !output_is_empty(&c->output);
     exchange_give_back(s, c->exchange);
     c->exchange = NULL;
@@ -348,6 +343,11 @@ void conn_retire(struct conn *c) {
     c->may_read = true;
     conn_read(c);
     if (c->state != CONN_IDLE) return;
+    if (handover_is_possible(c->server)) {
+        enum handover_result result = handover_give(c);
+        if (result == HANDOVER_LATER && !c->server->handover_again_ms) c->server->handover_again_ms = c->server->now_ms + HANDOVER_RETRY_MS;
+        if (result != HANDOVER_UNFIT) return;
+    }
     if (c->requests) conn_close(c, CLOSE_SHUTDOWN);
     else conn_expect(c, &c->server->fresh);
 }

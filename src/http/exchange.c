@@ -38,7 +38,7 @@ struct exchange *exchange_take(struct server *s, struct conn *c) {
     x->handler_data = NULL;
     x->started_us = 0;
     x->request.peer = &c->client;
-    x->request.local = &c->listener->local;
+    x->request.local = c->local;
     parser_start(x->parser, &x->request, s->settings, &c->peer);
     return x;
 }

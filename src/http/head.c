@@ -74,8 +74,6 @@ static uint32_t absolute_form_prefix(struct slice target, struct slice *authorit
 static bool check_target_form(struct request *r, struct slice target, struct slice *authority, struct refusal *refusal) {
     struct span path = r->target;
     *authority = slice_make(NULL, 0);
-    if (slice_equal(request_span(r, r->method), SLICE("CONNECT")))
-        return refuse(refusal, 501, "CONNECT: this is no proxy", r->target);
     if (target.data[0] != '/') {
         uint32_t prefix = absolute_form_prefix(target, authority);
         bool is_asterisk = slice_equal(target, SLICE("*"));

@@ -215,6 +215,7 @@ void parser_release(struct parser *p) {
     p->request->fields = NULL;
     p->field_capacity = 0;
     body_release(&p->request->body);
+    buf_release(&p->request->body.memory);
 }
 
 /* RFC 9110, 5.6.2 */
@@ -237,6 +238,9 @@ static int feed_method(struct parser *p, const char *data, size_t len) {
     if (at == len) return 0;
     if (at == start || data[at] != ' ') return refuse(p, 400, "the request line does not begin with a method", NO_SUBJECT);
     p->request->method = (struct span){(uint32_t)start, (uint32_t)(at - start)};
+    /* Before llhttp judges its authority-form target. */
+    if (slice_equal(request_span(p->request, p->request->method), SLICE("CONNECT")))
+        return refuse(p, 501, "CONNECT: this is no proxy", p->request->method);
     llhttp_execute(&p->llhttp, STAND_IN_METHOD, sizeof STAND_IN_METHOD - 1);
     p->offset = (uint32_t)at + 1;
     p->state = PARSER_HEAD;

@@ -21,11 +21,18 @@ static void response_prepare(struct server *s, struct exchange *x, unsigned thre
     response_reset(&x->response);
 }
 
+/* The last free thread goes: what the courier does not know yet must not wait for the application. */
+static void brief_courier(struct server *s) {
+    if (s->config.access_log && !s->log_flush_ms && !access_log_is_empty(s->config.access_log)) s->log_flush_ms = s->now_ms + LOG_DELAY_MS;
+    if (server_next_deadline(s) < s->courier_wake_ms) server_poke(s);
+}
+
 static void serve(struct server *s, struct conn *c, unsigned thread) {
     struct exchange *x = c->exchange;
     struct task *task = &s->config.activity->tasks[thread];
     c->state = CONN_SERVING;
     s->serving++;
+    if (s->has_courier && s->serving == s->runners) brief_courier(s);
     pthread_mutex_unlock(&s->lock);
 
     response_prepare(s, x, thread);
@@ -39,6 +46,10 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
     s->now_ms = clock_mono_coarse_ms();
     s->serving--;
     s->answered++;
+    if (UNLIKELY(s->courier_leads)) {
+        s->courier_leads = false;
+        accept_update(s);
+    }
     atomic_store_explicit(&s->config.activity->requests, s->answered, memory_order_relaxed);
     conn_answered(c);
     if (s->answered == s->config.max_requests && s->config.on_recycle) s->config.on_recycle(s->config.on_recycle_ctx);
@@ -57,16 +68,12 @@ static struct conn *take_ready(struct server *s) {
     return NULL;
 }
 
-static void bury(struct server *s) {
-    for (struct list *node; (node = list_first(&s->closed));) conn_free(CONTAINER_OF(node, struct conn, link));
+static struct timer_queue *queue_at(const struct server *s, int i) {
+    const struct timer_queue *queues[] = {&s->idle, &s->fresh, &s->header, &s->body, &s->send, &s->linger};
+    return i < (int)ARRAY_LENGTH(queues) ? (struct timer_queue *)queues[i] : NULL;
 }
 
-static struct timer_queue *queue_at(struct server *s, int i) {
-    struct timer_queue *queues[] = {&s->idle, &s->fresh, &s->header, &s->body, &s->send, &s->linger};
-    return i < (int)ARRAY_LENGTH(queues) ? queues[i] : NULL;
-}
-
-static void expire_timers(struct server *s) {
+void server_expire_timers(struct server *s) {
     struct timer_queue *queue;
     for (int i = 0; (queue = queue_at(s, i)); i++)
         for (struct timer *t; (t = timer_queue_expire(queue, s->now_ms));) conn_expire(CONTAINER_OF(t, struct conn, timer));
@@ -74,11 +81,21 @@ static void expire_timers(struct server *s) {
         s->accept_again_ms = 0;
         accept_update(s);
     }
+    if (s->handover_again_ms && s->now_ms >= s->handover_again_ms) handover_idle(s);
+    if (s->log_flush_ms && s->now_ms >= s->log_flush_ms) server_flush_log(s);
 }
 
-static uint64_t next_deadline(struct server *s) {
+void server_flush_log(struct server *s) {
+    s->log_flush_ms = 0;
+    if (s->config.access_log) access_log_flush(s->config.access_log);
+}
+
+uint64_t server_next_deadline(const struct server *s) {
     struct timer_queue *queue;
-    uint64_t next = s->accept_again_ms ? s->accept_again_ms : CLOCK_NEVER;
+    const uint64_t others[] = {s->accept_again_ms, s->handover_again_ms, s->log_flush_ms};
+    uint64_t next = CLOCK_NEVER;
+    for (size_t i = 0; i < ARRAY_LENGTH(others); i++)
+        if (others[i] && others[i] < next) next = others[i];
     for (int i = 0; (queue = queue_at(s, i)); i++) {
         uint64_t deadline = timer_queue_deadline(queue);
         if (deadline < next) next = deadline;
@@ -86,11 +103,15 @@ static uint64_t next_deadline(struct server *s) {
     return next;
 }
 
+void server_poke(struct server *s) {
+    uint64_t one = 1;
+    if (write(s->waker.fd, &one, sizeof one) < 0 && errno != EAGAIN) log_error("cannot wake the loop: %s", strerror(errno));
+}
+
 void server_expect_deadline(struct server *s, uint64_t deadline_ms) {
     if (!s->is_polling || deadline_ms >= s->wake_ms) return;
     s->wake_ms = deadline_ms;
-    uint64_t one = 1;
-    if (write(s->waker.fd, &one, sizeof one) < 0 && errno != EAGAIN) log_error("cannot wake the loop: %s", strerror(errno));
+    server_poke(s);
 }
 
 static void on_waker(struct loop_source *source, uint32_t events) {
@@ -99,24 +120,24 @@ static void on_waker(struct loop_source *source, uint32_t events) {
     if (read(source->fd, &count, sizeof count) < 0) return;
 }
 
-static int wait_milliseconds(const struct server *s) {
-    if (s->wake_ms == CLOCK_NEVER) return -1;
-    uint64_t wait = s->wake_ms > s->now_ms ? s->wake_ms - s->now_ms + 1 : 0;
+int server_wait_milliseconds(const struct server *s, uint64_t wake_ms) {
+    if (wake_ms == CLOCK_NEVER) return -1;
+    uint64_t wait = wake_ms > s->now_ms ? wake_ms - s->now_ms + 1 : 0;
     return wait > 3600000 ? 3600000 : (int)wait;
 }
 
 /* Waits for the next batch, without the lock. The batch is drained and nobody else waits. */
 static void lead(struct server *s) {
-    bury(s);
-    expire_timers(s);
+    server_expire_timers(s);
     if (!list_is_empty(&s->ready) || s->is_stopped) return;
-    s->wake_ms = next_deadline(s);
-    int timeout_ms = wait_milliseconds(s);
+    s->log_flush_ms = 0;
+    s->wake_ms = server_next_deadline(s);
+    int timeout_ms = server_wait_milliseconds(s, s->wake_ms);
     s->is_polling = true;
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
     if (s->config.access_log) access_log_flush(s->config.access_log);
-    loop_wait(&s->loop, timeout_ms);
+    loop_wait(&s->loop, LOOP_BATCH, timeout_ms);
     pthread_mutex_lock(&s->lock);
     s->is_polling = false;
     s->now_ms = clock_mono_coarse_ms();
@@ -134,6 +155,15 @@ static bool is_drained(const struct server *s) {
     return s->is_draining && s->conn_count == 0;
 }
 
+bool server_leader_is_wanted(const struct server *s) {
+    return s->is_polling && (s->ready_count || s->is_stopped || is_drained(s));
+}
+
+/* The courier's batch first: its events are the older ones. */
+static bool dispatch(struct server *s) {
+    return (!s->courier_waits && loop_dispatch(&s->courier_loop)) || loop_dispatch(&s->loop);
+}
+
 /* Somebody must lead while the others are busy. */
 static void pass_on(struct server *s) {
     if (s->followers && !s->is_polling) pthread_cond_signal(&s->work);
@@ -142,18 +172,18 @@ static void pass_on(struct server *s) {
 void server_run(struct server *s, unsigned thread) {
     pthread_mutex_lock(&s->lock);
     s->now_ms = clock_mono_coarse_ms();
+    s->runners++;
     while (!s->is_stopped && !is_drained(s)) {
         struct conn *c = take_ready(s);
         if (c) {
             pass_on(s);
             serve(s, c, thread);
-        } else if (loop_dispatch(&s->loop))
-            continue;
-        else if (s->is_polling)
+        } else if (s->is_polling)
             follow(s);
-        else
+        else if (!dispatch(s))
             lead(s);
     }
+    s->runners--;
     pthread_cond_broadcast(&s->work);
     server_expect_deadline(s, 0);
     pthread_mutex_unlock(&s->lock);
@@ -206,7 +236,7 @@ static void init_queues(struct server *s) {
     timer_queue_init(&s->send, s->settings->send_timeout);
     timer_queue_init(&s->linger, LINGER_TIMEOUT_MS);
     list_init(&s->ready);
-    list_init(&s->closed);
+    list_init(&s->foreign_locals);
     list_init(&s->free_conns);
 }
 
@@ -228,10 +258,12 @@ struct server *server_new(const struct server_config *config) {
     pthread_cond_init(&s->work, NULL);
     init_queues(s);
     s->waker = (struct loop_source){.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .on_event = on_waker};
-    if (loop_init(&s->loop) || s->waker.fd < 0 || loop_add(&s->loop, &s->waker, EPOLLIN) || accept_start(s)) {
+    if (loop_init(&s->loop) || s->waker.fd < 0 || loop_add(&s->loop, &s->waker, EPOLLIN)) {
         server_free(s);
         return NULL;
     }
+    accept_start(s);
+    if (courier_start(s)) log_error("cannot start the courier thread: %s; requests will wait for a busy worker", strerror(errno));
     return s;
 }
 
@@ -243,8 +275,12 @@ static void close_all(struct server *s) {
 }
 
 void server_free(struct server *s) {
+    courier_stop(s);
     close_all(s);
-    bury(s);
+    for (struct list *node; (node = list_first(&s->foreign_locals));) {
+        list_unlink(node);
+        mem_free(CONTAINER_OF(node, struct foreign_local, link));
+    }
     for (struct list *node; (node = list_first(&s->free_conns));) {
         list_unlink(node);
         mem_free(CONTAINER_OF(node, struct conn, link));
@@ -252,6 +288,7 @@ void server_free(struct server *s) {
     exchange_free_all(s);
     accept_stop(s);
     buf_release(&s->scratch);
+    buf_release(&s->handover_buffer);
     fd_close(&s->waker.fd);
     loop_release(&s->loop);
     pthread_cond_destroy(&s->work);

@@ -26,6 +26,8 @@ struct fixture {
     pthread_t threads[THREADS_MAX];
     unsigned thread_count;
     _Atomic unsigned served;
+    struct handler handler;
+    int gate; /* eventfd: "/slow" waits for it */
 };
 
 /* Answers "METHOD PATH QUERY BODY" so that a test sees what the engine made of the bytes. */
@@ -34,6 +36,10 @@ static void echo(void *ctx, struct exchange *x) {
     const struct request *r = &x->request;
     struct buf text = BUF_INIT;
     f->served++;
+    if (slice_equal(request_span(r, r->path), SLICE("/slow"))) {
+        uint64_t count;
+        assert_int_equal(read(f->gate, &count, sizeof count), sizeof count);
+    }
     buf_append_slice(&text, request_span(r, r->method));
     buf_append_char(&text, ' ');
     buf_append_slice(&text, request_span(r, r->path));
@@ -98,23 +104,24 @@ static const struct settings DEFAULTS = {
     .response_spool = 1 << 20,
     .spool_dir = "/tmp",
     .server_header = "cserve",
+    .handover_delay = 2000,
 };
 
-static struct fixture *start_with(struct settings settings, unsigned threads) {
+static struct fixture *start_beside(struct settings settings, unsigned threads, const int handover[2]) {
     struct fixture *f = MEM_NEW(struct fixture);
-    static struct handler handler;
     f->settings = settings;
     open_listener(f);
     f->activity = MEM_NEW(struct activity);
-    handler = (struct handler){.ctx = f, .serve = echo};
+    f->gate = eventfd(0, EFD_CLOEXEC);
+    f->handler = (struct handler){.ctx = f, .serve = echo};
     struct server_config config = {.settings = &f->settings,
                                    .listeners = f->listeners,
                                    .listener_count = 1,
-                                   .handler = &handler,
+                                   .handler = &f->handler,
                                    .activity = f->activity,
-                                   .handover_give_fd = -1,
-                                   .handover_take_fd = -1,
-                                   .is_only_worker = true};
+                                   .handover_give_fd = handover[0],
+                                   .handover_take_fd = handover[1],
+                                   .is_only_worker = handover[0] < 0};
     f->server = server_new(&config);
     assert_non_null(f->server);
     f->stop = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC), .on_event = on_stop};
@@ -128,6 +135,10 @@ static struct fixture *start_with(struct settings settings, unsigned threads) {
     return f;
 }
 
+static struct fixture *start_with(struct settings settings, unsigned threads) {
+    return start_beside(settings, threads, (const int[2]){-1, -1});
+}
+
 static struct fixture *start(void) {
     return start_with(DEFAULTS, 1);
 }
@@ -138,6 +149,7 @@ static void stop(struct fixture *f) {
     for (unsigned i = 0; i < f->thread_count; i++) pthread_join(f->threads[i], NULL);
     server_free(f->server);
     close(f->stop.fd);
+    close(f->gate);
     close(f->listener.fd);
     mem_free(f->activity);
     mem_free(f);
@@ -346,6 +358,53 @@ static void threads_share_the_loop(void **state) {
     stop(f);
 }
 
+static void open_gate(struct fixture *f) {
+    uint64_t one = 1;
+    assert_int_equal(write(f->gate, &one, sizeof one), sizeof one);
+}
+
+static void expect_on(int fd, struct slice request, const char *wanted) {
+    char text[4096] = "";
+    size_t got = 0;
+    if (request.len) say(fd, request);
+    while (!strstr(text, wanted)) {
+        ssize_t n = recv(fd, text + got, sizeof text - 1 - got, 0);
+        if (n <= 0) fail_msg("no '%s' in '%s': %s", wanted, text, n ? strerror(errno) : "closed");
+        got += (size_t)n;
+        text[got] = 0;
+    }
+}
+
+#define GET(path) SLICE("GET " path " HTTP/1.1\r\nHost: x\r\n\r\n")
+
+static void a_request_behind_a_slow_one_is_answered_by_a_sibling(void **state) {
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct fixture *busy = start_beside(DEFAULTS, 1, pair), *idle = start_beside(DEFAULTS, 1, pair);
+    int slow = dial(busy), quick = dial(busy), upload = dial(busy);
+    expect_on(slow, GET("/first"), "GET /first  ");
+    expect_on(quick, GET("/first"), "GET /first  ");
+    say(slow, GET("/slow"));
+    while (atomic_load(&busy->served) + atomic_load(&idle->served) < 3) usleep(100);
+    struct fixture *stuck = busy->served == 3 ? busy : idle;
+    unsigned stuck_served = stuck->served;
+    for (int i = 0; i < 20; i++) expect_on(quick, GET("/quick"), "GET /quick  ");
+    expect_on(upload, SLICE("POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n"),
+              "GET /next  ");
+    assert_int_equal(stuck->served, stuck_served);
+    open_gate(stuck);
+    expect_on(slow, SLICE(""), "GET /slow  ");
+    expect_on(slow, GET("/last"), "GET /last  ");
+    close(slow);
+    close(quick);
+    close(upload);
+    stop(busy);
+    stop(idle);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void draining_answers_what_was_sent_before(void **state) {
     (void)state;
     struct fixture *f = start();
@@ -377,6 +436,7 @@ int main(void) {
         cmocka_unit_test(limits_answer_before_the_rest_is_read),
         cmocka_unit_test(large_bodies_go_through_a_file),
         cmocka_unit_test(threads_share_the_loop),
+        cmocka_unit_test(a_request_behind_a_slow_one_is_answered_by_a_sibling),
         cmocka_unit_test(draining_answers_what_was_sent_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
