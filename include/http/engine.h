@@ -6,6 +6,7 @@
 #define CSERVE_HTTP_ENGINE_H
 
 #include "http/conn.h"
+#include "http/head_cache.h"
 #include "http/server.h"
 #include "io/timer.h"
 
@@ -34,6 +35,17 @@ struct foreign_local {
     struct peer local;
 };
 
+/* Which deadline a connection waits for. */
+enum queue_kind {
+    QUEUE_IDLE,   /* keep-alive: nothing of the next request has arrived; also who waits longest */
+    QUEUE_FRESH,  /* never used, while draining */
+    QUEUE_HEADER, /* a head is arriving */
+    QUEUE_BODY,   /* a body is arriving */
+    QUEUE_SEND,   /* a response is leaving */
+    QUEUE_LINGER,
+    QUEUE_COUNT
+};
+
 struct server {
     pthread_mutex_t lock;
     pthread_cond_t work; /* followers: the leader's place is free, or there is more to do */
@@ -59,6 +71,7 @@ struct server {
     bool courier_ends;
     bool courier_waits;       /* in loop_wait(), without the lock: its batch is its own */
     bool courier_leads;       /* every application thread is stuck: listeners are not watched */
+    unsigned false_alarms;    /* in a row, up to a bound */
     uint64_t courier_wake_ms; /* when it wants to wake up */
     struct loop courier_loop; /* its own batch; application threads handle its events first */
     struct loop_source taker; /* config.handover_take_fd */
@@ -70,12 +83,7 @@ struct server {
     struct list ready; /* conns with a complete request, oldest first */
     unsigned ready_count;
 
-    struct timer_queue idle;   /* keep-alive: nothing of the next request has arrived; also who waits longest */
-    struct timer_queue fresh;  /* never used, while draining */
-    struct timer_queue header; /* a head is arriving */
-    struct timer_queue body;   /* a body is arriving */
-    struct timer_queue send;   /* a response is leaving */
-    struct timer_queue linger;
+    struct timer_queue queues[QUEUE_COUNT];
 
     struct acceptor *acceptors; /* config.listener_count of them */
     uint64_t accept_again_ms;   /* out of descriptors until then; 0: accepting */
@@ -84,6 +92,7 @@ struct server {
     size_t conn_limit;
 
     struct buf scratch; /* what recv(2) fills */
+    struct head_cache *head_cache;
     struct exchange *free_exchanges;
     unsigned free_exchange_count;
     struct list free_conns; /* kept as long as the server lives: io/loop.h says why */

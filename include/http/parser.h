@@ -6,6 +6,7 @@
 #define CSERVE_HTTP_PARSER_H
 
 #include "config/settings.h"
+#include "http/head_cache.h"
 #include "http/request.h"
 
 #include <llhttp.h>
@@ -28,6 +29,7 @@ struct parser {
     llhttp_t llhttp;
     struct request *request;
     const struct settings *settings;
+    struct head_cache *cache; /* NULL: none */
     const struct peer *connection_peer; /* who is at the other end of the socket: decides what is believed */
     enum parser_state state;
     uint32_t field_capacity;
@@ -55,5 +57,7 @@ const char *parser_version(void);
 /* The rules for a whole head (http/head.c): target, version, Host, framing fields, Expect, Connection, repeated fields. Sets the
  * request's derived members. False with *refusal filled. */
 bool head_check(struct request *r, const struct settings *settings, struct refusal *refusal);
+/* The rule for an origin-form target alone: sets path and query. */
+bool head_check_target(struct request *r, struct refusal *refusal);
 
 #endif

@@ -29,6 +29,7 @@ struct request {
     struct span path;   /* without authority and query; "*" for OPTIONS * */
     struct span query;  /* behind the first "?"; empty if none */
     struct span block;  /* the field lines, from the first name to the blank line */
+    uint32_t block_serial; /* the same for equal blocks that the engine has seen before; 0 for others */
     uint8_t minor_version;
     bool is_head;
     bool is_https; /* what a trusted proxy, or nobody, said of the scheme */

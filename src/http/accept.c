@@ -50,7 +50,7 @@ static bool accept_one(struct acceptor *a) {
 /* At the bound the connection that has been idle longest makes room (its client may come again at once). */
 static bool make_room(struct server *s) {
     if (s->conn_count < s->conn_limit) return true;
-    struct timer *oldest = timer_queue_oldest(&s->idle);
+    struct timer *oldest = timer_queue_oldest(&s->queues[QUEUE_IDLE]);
     if (!oldest) return false;
     conn_close(CONTAINER_OF(oldest, struct conn, timer), CLOSE_CROWDED);
     return true;

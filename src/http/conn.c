@@ -58,7 +58,7 @@ static void conn_linger_read(struct conn *c) {
         return;
     }
     if (n > 0) loop_modify(&s->loop, &c->source, EVENTS);
-    conn_expect(c, &s->linger);
+    conn_expect(c, &s->queues[QUEUE_LINGER]);
 }
 
 /* Our side is done, but bytes of the client may be under way: closing now would answer them with a reset, which would destroy the
@@ -81,7 +81,7 @@ void conn_await_request(struct conn *c) {
         buf_release(&arrived);
         if (c->state != CONN_IDLE && c->state != CONN_READING) return;
     }
-    if (c->state == CONN_IDLE) conn_expect(c, &s->idle);
+    if (c->state == CONN_IDLE) conn_expect(c, &s->queues[QUEUE_IDLE]);
     conn_watch(c);
     if (c->may_read) conn_read(c);
     if (s->is_draining && c->state == CONN_IDLE) conn_retire(c);
@@ -101,7 +101,7 @@ static void conn_flush(struct conn *c) {
     case OUTPUT_BLOCKED:
         c->state = CONN_FLUSHING;
         conn_watch(c);
-        conn_expect(c, &c->server->send);
+        conn_expect(c, &c->server->queues[QUEUE_SEND]);
         return;
     case OUTPUT_BROKEN:
         conn_close(c, CLOSE_BROKEN);
@@ -173,12 +173,12 @@ static void feed_head(struct conn *c, struct buf *from, bool is_first) {
     case PARSER_METHOD:
     case PARSER_HEAD:
         if (base == from) buf_append(&x->input, from->data, from->len);
-        if (is_first) conn_expect(c, &c->server->header);
+        if (is_first) conn_expect(c, &c->server->queues[QUEUE_HEADER]);
         break;
     case PARSER_BODY:
         if (x->request.wants_continue && base->len == p->head_length) conn_send_continue(c);
         keep_head(x, base);
-        conn_expect(c, &c->server->body);
+        conn_expect(c, &c->server->queues[QUEUE_BODY]);
         break;
     case PARSER_COMPLETE:
         if (used < base->len) buf_append(&c->pending, base->data + used, base->len - used);
@@ -198,7 +198,7 @@ static void feed_body(struct conn *c, struct buf *from) {
     struct parser *p = c->exchange->parser;
     size_t used = parser_feed(p, from->data, from->len);
     if (p->state == PARSER_BODY) {
-        conn_expect(c, &c->server->body);
+        conn_expect(c, &c->server->queues[QUEUE_BODY]);
         return;
     }
     if (used < from->len) buf_append(&c->pending, from->data + used, from->len - used);
@@ -321,7 +321,7 @@ void conn_start(struct server *s, int fd, const struct peer *local, const struct
                      address_set_has(&s->settings->proxy_allow_ips, peer->is_unix ? NULL : peer->ip);
     c->may_read = true;
     conn_read(c);
-    if (c->state == CONN_IDLE) conn_expect(c, s->is_draining ? &s->fresh : &s->idle);
+    if (c->state == CONN_IDLE) conn_expect(c, s->is_draining ? &s->queues[QUEUE_FRESH] : &s->queues[QUEUE_IDLE]);
     if (c->state == CONN_IDLE || c->state == CONN_READING) conn_watch(c);
 }
 
@@ -349,7 +349,7 @@ void conn_retire(struct conn *c) {
         if (result != HANDOVER_UNFIT) return;
     }
     if (c->requests) conn_close(c, CLOSE_SHUTDOWN);
-    else conn_expect(c, &c->server->fresh);
+    else conn_expect(c, &c->server->queues[QUEUE_FRESH]);
 }
 
 void conn_expire(struct conn *c) {

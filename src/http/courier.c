@@ -18,6 +18,8 @@
 
 #define COURIER_BATCH 16
 #define LEADER_WAKES_US 100
+#define FALSE_ALARMS_MAX 3
+#define CALM_MS 20   /* asleep for that long: what wakes it now is no steady load */
 #define COARSE_MS 10 /* more than the coarse clock may be behind */
 
 static bool all_are_busy(const struct server *s) {
@@ -37,16 +39,19 @@ static bool have_long_been_busy(const struct server *s) {
     return true;
 }
 
-/* True if no application thread has come back within handover_delay. Lock held, let go meanwhile. */
+/* True if no application thread has come back within handover_delay. Lock held, let go meanwhile. A courier that is often woken for nothing, under
+ * steady load, naps longer: up to eight times. */
 static bool are_stuck(struct server *s) {
-    if (!all_are_busy(s)) return false;
-    if (s->courier_leads || have_long_been_busy(s)) return true;
+    if (s->courier_leads || (all_are_busy(s) && have_long_been_busy(s))) return all_are_busy(s);
     uint64_t answered = s->answered;
     pthread_mutex_unlock(&s->lock);
-    nap(s->settings->handover_delay);
+    nap(s->settings->handover_delay << s->false_alarms);
     pthread_mutex_lock(&s->lock);
     s->now_ms = clock_mono_coarse_ms();
-    return all_are_busy(s) && s->answered == answered;
+    bool are = all_are_busy(s) && s->answered == answered;
+    if (are) s->false_alarms = 0;
+    else if (s->false_alarms < FALSE_ALARMS_MAX) s->false_alarms++;
+    return are;
 }
 
 static void lead(struct server *s) {
@@ -86,16 +91,18 @@ static void *courier_main(void *arg) {
     while (!s->courier_ends) {
         if (loop_is_drained(&s->courier_loop)) {
             int timeout_ms = plan(s);
+            uint64_t asleep_ms = s->now_ms;
             s->courier_waits = true;
             pthread_mutex_unlock(&s->lock);
             loop_wait(&s->courier_loop, COURIER_BATCH, timeout_ms);
             pthread_mutex_lock(&s->lock);
             s->courier_waits = false;
             s->now_ms = clock_mono_coarse_ms();
+            if (s->now_ms - asleep_ms > CALM_MS) s->false_alarms = 0;
         }
-        if (are_stuck(s)) lead(s);
-        else if (!all_are_busy(s)) help_out(s);
-        /* else they are busy, but quick: whoever comes back handles the courier's events first */
+        if (s->is_polling) help_out(s);
+        else if (are_stuck(s)) lead(s);
+        /* else they are busy, but quick: whoever comes back to the loop handles the courier's events first */
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;

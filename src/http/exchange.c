@@ -39,6 +39,7 @@ struct exchange *exchange_take(struct server *s, struct conn *c) {
     x->started_us = 0;
     x->request.peer = &c->client;
     x->request.local = c->local;
+    x->parser->cache = s->head_cache;
     parser_start(x->parser, &x->request, s->settings, &c->peer);
     return x;
 }

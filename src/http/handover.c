@@ -94,8 +94,8 @@ void handover_ready(struct server *s) {
 }
 
 void handover_idle(struct server *s) {
-    struct list *node = s->idle.timers.next;
-    while (node != &s->idle.timers) {
+    struct list *node = s->queues[QUEUE_IDLE].timers.next;
+    while (node != &s->queues[QUEUE_IDLE].timers) {
         struct conn *c = CONTAINER_OF(node, struct conn, timer.link);
         node = node->next;
         if (handover_give(c) == HANDOVER_LATER) {

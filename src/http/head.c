@@ -108,6 +108,11 @@ static bool check_target(struct request *r, struct slice *authority, struct refu
     return true;
 }
 
+bool head_check_target(struct request *r, struct refusal *refusal) {
+    struct slice authority;
+    return check_target(r, &authority, refusal);
+}
+
 /* RFC 9112, 3.2: exactly one in 1.1; an absolute target must not contradict it. */
 static bool check_host(struct request *r, struct slice authority, struct refusal *refusal) {
     const struct field *host = request_find(r, FIELD_HOST);

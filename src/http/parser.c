@@ -127,6 +127,11 @@ static uint32_t end_of_last_line(const struct request *r) {
     return (uint32_t)(newline - r->head) + 1;
 }
 
+static int believe_forwarder(struct parser *p) {
+    const char *wrong = forwarded_apply(p->request, p->settings, p->connection_peer);
+    return wrong ? refuse(p, 400, wrong, NO_SUBJECT) : 0;
+}
+
 static int on_head_complete(llhttp_t *llhttp) {
     struct parser *p = llhttp->data;
     struct request *r = p->request;
@@ -137,8 +142,8 @@ static int on_head_complete(llhttp_t *llhttp) {
         p->state = PARSER_REFUSED;
         return -1;
     }
-    const char *wrong = forwarded_apply(r, p->settings, p->connection_peer);
-    if (wrong) return refuse(p, 400, wrong, NO_SUBJECT);
+    if (p->cache) head_cache_add(p->cache, r);
+    if (believe_forwarder(p)) return -1;
     p->state = PARSER_BODY;
     p->chunk_mark = r->head + p->head_length;
     return 0;
@@ -206,8 +211,7 @@ void parser_start(struct parser *p, struct request *request, const struct settin
     p->refusal = (struct refusal){0, NULL, NO_SUBJECT};
     request->target = request->query = request->path = request->block = request->script_name = NO_SUBJECT;
     request->field_count = 0;
-    llhttp_init(&p->llhttp, HTTP_REQUEST, &CALLBACKS);
-    p->llhttp.data = p;
+    request->block_serial = 0;
 }
 
 void parser_release(struct parser *p) {
@@ -241,10 +245,45 @@ static int feed_method(struct parser *p, const char *data, size_t len) {
     /* Before llhttp judges its authority-form target. */
     if (slice_equal(request_span(p->request, p->request->method), SLICE("CONNECT")))
         return refuse(p, 501, "CONNECT: this is no proxy", p->request->method);
+    llhttp_init(&p->llhttp, HTTP_REQUEST, &CALLBACKS);
+    p->llhttp.data = p;
     llhttp_execute(&p->llhttp, STAND_IN_METHOD, sizeof STAND_IN_METHOD - 1);
     p->offset = (uint32_t)at + 1;
     p->state = PARSER_HEAD;
     return 0;
+}
+
+/* "METHOD /target HTTP/1.1" CRLF at the start of data, behind which `block` begins. Says nothing of anything else: that takes the long way. */
+static bool split_plain_line(struct request *r, const char *data, size_t len, size_t limit) {
+    static const char version[] = " HTTP/1.1\r\n";
+    const size_t tail = sizeof version - 1;
+    const char *newline = memchr(data, '\n', len < limit + 2 ? len : limit + 2);
+    size_t line = newline ? (size_t)(newline - data) + 1 : 0;
+    if (line < tail || memcmp(data + line - tail, version, tail) != 0) return false;
+    size_t at = 0;
+    while (is_token_char((unsigned char)data[at])) at++;
+    if (at == 0 || at > METHOD_MAX || data[at] != ' ' || data[at + 1] != '/' || data[0] == 'C') return false;
+    r->method = (struct span){0, (uint32_t)at};
+    r->target = (struct span){(uint32_t)at + 1, (uint32_t)(line - tail - at - 1)};
+    r->block = (struct span){(uint32_t)line, (uint32_t)(len - 2 - line)};
+    return true;
+}
+
+/* A whole message without a body whose fields were judged before: only its request line is new. */
+static bool feed_known_head(struct parser *p, const char *data, size_t len) {
+    struct request *r = p->request;
+    if (!p->cache || len < sizeof "GET / HTTP/1.1\r\n\r\n" || memcmp(data + len - 4, "\r\n\r\n", 4) != 0) return false;
+    if (!split_plain_line(r, data, len, p->settings->limit_request_line) || !head_cache_find(p->cache, r, p->field_capacity)) {
+        r->block = r->target = r->method = NO_SUBJECT;
+        return false;
+    }
+    r->minor_version = 1;
+    r->is_head = slice_equal(request_span(r, r->method), SLICE("HEAD"));
+    p->head_length = (uint32_t)len;
+    p->state = PARSER_COMPLETE;
+    if (!head_check_target(r, &p->refusal)) p->state = PARSER_REFUSED;
+    else believe_forwarder(p);
+    return true;
 }
 
 /* Counted over the line as a whole, whether it is complete or not. */
@@ -275,6 +314,7 @@ static void map_llhttp_error(struct parser *p, enum llhttp_errno error) {
 size_t parser_feed(struct parser *p, const char *data, size_t len) {
     bool in_head = p->state < PARSER_BODY;
     if (in_head) p->request->head = data;
+    if (p->state == PARSER_METHOD && feed_known_head(p, data, len)) return len;
     if (p->state == PARSER_METHOD && (feed_method(p, data, len) || p->state == PARSER_METHOD)) return len;
     size_t from = in_head ? p->offset : 0;
     if (!in_head) p->chunk_mark = data;

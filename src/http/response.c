@@ -60,25 +60,32 @@ const char *response_start(struct exchange *x, struct slice status) {
 enum special_field { FIELD_PLAIN, FIELD_HOP_BY_HOP, FIELD_LENGTH, FIELD_DATE, FIELD_SERVER };
 
 static enum special_field special_field_of(struct slice name) {
-    static const struct {
-        struct slice name;
-        enum special_field kind;
-    } special[] = {
-        {{"date", 4}, FIELD_DATE},
-        {{"server", 6}, FIELD_SERVER},
-        {{"content-length", 14}, FIELD_LENGTH},
-        {{"te", 2}, FIELD_HOP_BY_HOP},
-        {{"upgrade", 7}, FIELD_HOP_BY_HOP},
-        {{"trailers", 8}, FIELD_HOP_BY_HOP},
-        {{"connection", 10}, FIELD_HOP_BY_HOP},
-        {{"keep-alive", 10}, FIELD_HOP_BY_HOP},
-        {{"transfer-encoding", 17}, FIELD_HOP_BY_HOP},
-        {{"proxy-authenticate", 18}, FIELD_HOP_BY_HOP},
-        {{"proxy-authorization", 19}, FIELD_HOP_BY_HOP},
-    };
-    for (size_t i = 0; i < ARRAY_LENGTH(special); i++)
-        if (special[i].name.len == name.len && slice_equal_nocase(special[i].name, name)) return special[i].kind;
-    return FIELD_PLAIN;
+#define IS(literal) slice_equal_nocase(name, SLICE(literal))
+    switch (name.len) {
+    case 2:
+        return IS("te") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 4:
+        return IS("date") ? FIELD_DATE : FIELD_PLAIN;
+    case 6:
+        return IS("server") ? FIELD_SERVER : FIELD_PLAIN;
+    case 7:
+        return IS("upgrade") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 8:
+        return IS("trailers") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 10:
+        return IS("connection") || IS("keep-alive") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 14:
+        return IS("content-length") ? FIELD_LENGTH : FIELD_PLAIN;
+    case 17:
+        return IS("transfer-encoding") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 18:
+        return IS("proxy-authenticate") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 19:
+        return IS("proxy-authorization") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    default:
+        return FIELD_PLAIN;
+    }
+#undef IS
 }
 
 const char *response_check_field(struct slice name, struct slice value) {

@@ -68,15 +68,9 @@ static struct conn *take_ready(struct server *s) {
     return NULL;
 }
 
-static struct timer_queue *queue_at(const struct server *s, int i) {
-    const struct timer_queue *queues[] = {&s->idle, &s->fresh, &s->header, &s->body, &s->send, &s->linger};
-    return i < (int)ARRAY_LENGTH(queues) ? (struct timer_queue *)queues[i] : NULL;
-}
-
 void server_expire_timers(struct server *s) {
-    struct timer_queue *queue;
-    for (int i = 0; (queue = queue_at(s, i)); i++)
-        for (struct timer *t; (t = timer_queue_expire(queue, s->now_ms));) conn_expire(CONTAINER_OF(t, struct conn, timer));
+    for (int i = 0; i < QUEUE_COUNT; i++)
+        for (struct timer *t; (t = timer_queue_expire(&s->queues[i], s->now_ms));) conn_expire(CONTAINER_OF(t, struct conn, timer));
     if (s->accept_again_ms && s->now_ms >= s->accept_again_ms) {
         s->accept_again_ms = 0;
         accept_update(s);
@@ -91,13 +85,12 @@ void server_flush_log(struct server *s) {
 }
 
 uint64_t server_next_deadline(const struct server *s) {
-    struct timer_queue *queue;
     const uint64_t others[] = {s->accept_again_ms, s->handover_again_ms, s->log_flush_ms};
     uint64_t next = CLOCK_NEVER;
     for (size_t i = 0; i < ARRAY_LENGTH(others); i++)
         if (others[i] && others[i] < next) next = others[i];
-    for (int i = 0; (queue = queue_at(s, i)); i++) {
-        uint64_t deadline = timer_queue_deadline(queue);
+    for (int i = 0; i < QUEUE_COUNT; i++) {
+        uint64_t deadline = timer_queue_deadline(&s->queues[i]);
         if (deadline < next) next = deadline;
     }
     return next;
@@ -197,8 +190,8 @@ void server_drain(struct server *s, enum server_drain_mode mode) {
     s->is_draining = true;
     if (mode == SERVER_DRAIN_STOP) accept_all(s);
     accept_update(s);
-    struct list *node = s->idle.timers.next;
-    while (node != &s->idle.timers) {
+    struct list *node = s->queues[QUEUE_IDLE].timers.next;
+    while (node != &s->queues[QUEUE_IDLE].timers) {
         struct list *next = node->next;
         conn_retire(CONTAINER_OF(node, struct conn, timer.link));
         node = next;
@@ -229,12 +222,12 @@ int server_unwatch(struct server *s, struct loop_source *source) {
 }
 
 static void init_queues(struct server *s) {
-    timer_queue_init(&s->idle, s->settings->keepalive);
-    timer_queue_init(&s->fresh, FRESH_TIMEOUT_MS);
-    timer_queue_init(&s->header, s->settings->header_timeout);
-    timer_queue_init(&s->body, s->settings->body_timeout);
-    timer_queue_init(&s->send, s->settings->send_timeout);
-    timer_queue_init(&s->linger, LINGER_TIMEOUT_MS);
+    timer_queue_init(&s->queues[QUEUE_IDLE], s->settings->keepalive);
+    timer_queue_init(&s->queues[QUEUE_FRESH], FRESH_TIMEOUT_MS);
+    timer_queue_init(&s->queues[QUEUE_HEADER], s->settings->header_timeout);
+    timer_queue_init(&s->queues[QUEUE_BODY], s->settings->body_timeout);
+    timer_queue_init(&s->queues[QUEUE_SEND], s->settings->send_timeout);
+    timer_queue_init(&s->queues[QUEUE_LINGER], LINGER_TIMEOUT_MS);
     list_init(&s->ready);
     list_init(&s->foreign_locals);
     list_init(&s->free_conns);
@@ -253,6 +246,7 @@ struct server *server_new(const struct server_config *config) {
     s->settings = config->settings;
     s->handler = config->handler;
     s->now_ms = clock_mono_coarse_ms();
+    s->head_cache = head_cache_new();
     s->conn_limit = connection_limit(config->settings);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
@@ -268,9 +262,8 @@ struct server *server_new(const struct server_config *config) {
 }
 
 static void close_all(struct server *s) {
-    struct timer_queue *queue;
-    for (int i = 0; (queue = queue_at(s, i)); i++)
-        for (struct timer *t; (t = timer_queue_oldest(queue));) conn_close(CONTAINER_OF(t, struct conn, timer), CLOSE_SHUTDOWN);
+    for (int i = 0; i < QUEUE_COUNT; i++)
+        for (struct timer *t; (t = timer_queue_oldest(&s->queues[i]));) conn_close(CONTAINER_OF(t, struct conn, timer), CLOSE_SHUTDOWN);
     for (struct list *node; (node = list_first(&s->ready));) conn_close(CONTAINER_OF(node, struct conn, link), CLOSE_SHUTDOWN);
 }
 
@@ -288,6 +281,7 @@ void server_free(struct server *s) {
     exchange_free_all(s);
     accept_stop(s);
     buf_release(&s->scratch);
+    head_cache_free(s->head_cache);
     buf_release(&s->handover_buffer);
     fd_close(&s->waker.fd);
     loop_release(&s->loop);

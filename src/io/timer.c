@@ -29,14 +29,10 @@ struct timer *timer_queue_oldest(const struct timer_queue *q) {
     return first ? TIMER_OF(first) : NULL;
 }
 
-uint64_t timer_queue_deadline(const struct timer_queue *q) {
-    struct timer *oldest = timer_queue_oldest(q);
-    return oldest ? oldest->deadline_ms : CLOCK_NEVER;
-}
-
 struct timer *timer_queue_expire(struct timer_queue *q, uint64_t now_ms) {
+    if (timer_queue_deadline(q) > now_ms) return NULL;
     struct timer *oldest = timer_queue_oldest(q);
-    if (!oldest || oldest->deadline_ms > now_ms) return NULL;
+    if (!oldest) return NULL;
     timer_stop(oldest);
     return oldest;
 }
