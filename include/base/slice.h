@@ -25,7 +25,7 @@ static inline struct slice slice_of(const char *text) {
 }
 
 static inline bool slice_equal(struct slice a, struct slice b) {
-    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+    return a.len == b.len && (!a.len || memcmp(a.data, b.data, a.len) == 0);
 }
 
 /* ASCII only, independent of the locale, as HTTP wants it (RFC 9110, 5.1). */
