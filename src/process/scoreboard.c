@@ -3,6 +3,8 @@
  * Must never be grown or moved; nothing in it points anywhere. */
 #include "process/scoreboard.h"
 
+#include "http/server.h"
+
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -56,7 +58,7 @@ void row_reset(struct row *r, unsigned seat, unsigned generation, uint64_t now_m
     atomic_store(&r->pid, 0);
     atomic_store(&r->seat, seat);
     atomic_store(&r->generation, generation);
-    atomic_store(&r->drain_mode, 0);
+    atomic_store(&r->drain_mode, SERVER_DRAIN_RETIRE);
     atomic_store(&r->spawned_ms, now_ms);
     atomic_store(&r->stage, WORKER_BOOTING);
     atomic_store(&r->wants_recycling, 0);

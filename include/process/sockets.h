@@ -1,0 +1,45 @@
+/* The arbiter's listening sockets: opened once an address, shared by the generations that bind it, closed when the last one is gone. */
+#ifndef CSERVE_PROCESS_SOCKETS_H
+#define CSERVE_PROCESS_SOCKETS_H
+
+#include "config/settings.h"
+#include "io/listener.h"
+
+struct shared_socket {
+    struct listener *listener;
+    unsigned users; /* generations */
+};
+
+struct sockets {
+    struct shared_socket *items;
+    size_t count;
+    /* Descriptors from the service manager (sd_listen_fds(3)) or an earlier image that no address has taken yet; -1: taken. */
+    int *inherited;
+    size_t inherited_count;
+};
+
+/* The listeners of one generation, in the order of `bind`. */
+struct socket_set {
+    struct listener **items;
+    size_t count;
+};
+
+void sockets_init(struct sockets *s);
+/* Takes LISTEN_FDS if they are meant for this process, and removes the variables from the environment. */
+void sockets_inherit(struct sockets *s);
+/* One more descriptor that an address may turn out to mean. */
+void sockets_add_inherited(struct sockets *s, int fd);
+/* Every address of settings->bind: the one that is open already, an inherited descriptor bound to it, or a new one. With inherited
+ * descriptors and no address but the default one, all inherited descriptors. Nothing stays open for it on failure: -1 with a message. */
+int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set, char *error,
+                 size_t error_size);
+/* One that is open already, for a set that is made by hand. */
+void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set);
+/* The generation no longer needs its set. Sockets without a user close; their files go if `unlink_files`. */
+void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_files);
+/* Is every listener of `a` in `b` too? */
+bool socket_set_is_within(const struct socket_set *a, const struct socket_set *b);
+/* In a child: closes all but those of `set`; the files stay. */
+void sockets_close_others(struct sockets *s, const struct socket_set *set);
+
+#endif

@@ -1,0 +1,200 @@
+/* Reload as a transaction: a candidate generation beside the current one, until it serves or fails.
+ *
+ * The first generation takes the same steps without a canary, and its failure ends the server. Must never touch the current generation
+ * before the candidate's workers are all ready. */
+#include "process/arbiter.h"
+
+#include "base/mem.h"
+#include "http/server.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* ---- settings ---- */
+
+/* Every line of a text of messages, at `level`. */
+static void log_lines(enum log_level level, const char *prefix, const struct buf *text) {
+    struct slice rest = buf_slice(text), line;
+    while (slice_next(&rest, '\n', &line))
+        if (line.len) log_write(level, "%s%.*s", prefix, SLICE_ARG(line));
+}
+
+/* NULL after logging why. Relative paths count from where cserve was started, as the first time. */
+static struct settings *read_settings(struct arbiter *a) {
+    struct buf errors = BUF_INIT, notes = BUF_INIT;
+    if (a->start_directory_fd >= 0 && fchdir(a->start_directory_fd))
+        log_warning("cannot go back to the directory of the start: %s; relative paths may fail", strerror(errno));
+    struct settings *s = settings_load(a->argc, a->argv, &errors, &notes);
+    log_lines(LOG_LEVEL_WARNING, "", &notes);
+    if (!s) log_lines(LOG_LEVEL_ERROR, "cannot reload: ", &errors);
+    buf_release(&errors);
+    buf_release(&notes);
+    return s;
+}
+
+static int enter_directory(const struct settings *s) {
+    if (!s->chdir || !chdir(s->chdir)) return 0;
+    log_error("cannot change to the directory '%s': %s", s->chdir, strerror(errno));
+    return -1;
+}
+
+static void enter_current_directory(const struct arbiter *a) {
+    if (a->current) enter_directory(a->current->settings);
+}
+
+/* ---- begin ---- */
+
+static void end_reload(struct arbiter *a) {
+    notify_send(&a->notify, "READY=1");
+    arbiter_tell_status(a);
+}
+
+static void refuse(struct arbiter *a, struct settings *s, const char *why) {
+    settings_free(s);
+    enter_current_directory(a);
+    log_error("reload failed: %s; the old generation goes on", why);
+    end_reload(a);
+}
+
+void reload_begin(struct arbiter *a) {
+    char error[512];
+    if (a->ending) return;
+    if (a->candidate || !a->is_up || a->upgrade_pid) {
+        a->is_reload_wanted = true;
+        log_info("another reload follows the one that goes on");
+        return;
+    }
+    a->is_reload_wanted = false;
+    log_info("reloading");
+    notify_send(&a->notify, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading", (unsigned long long)clock_mono_us());
+    struct settings *s = read_settings(a);
+    if (!s) {
+        refuse(a, NULL, "the settings have errors");
+        return;
+    }
+    if (enter_directory(s)) {
+        refuse(a, s, "the directory of the application cannot be entered");
+        return;
+    }
+    struct generation *g = generation_new(a->generations + 1, s, &a->sockets, 0, error, sizeof(error));
+    if (!g) {
+        refuse(a, s, error);
+        return;
+    }
+    a->generations++;
+    g->phase = s->preload_app ? GENERATION_LOADING : GENERATION_CANARY;
+    /* What SIGTTIN and SIGTTOU made of the number holds until the setting itself changes. */
+    if (s->workers == a->current->settings->workers) g->seats = a->current->seats;
+    a->candidate = g;
+}
+
+/* ---- ends ---- */
+
+void reload_retire(struct arbiter *a, struct generation *g) {
+    /* Connections that wait at a socket which nobody will serve any more are the old workers' to answer. */
+    bool is_replaced = a->current && a->current != g && socket_set_is_within(&g->sockets, &a->current->sockets);
+    enum server_drain_mode mode = !a->ending && is_replaced ? SERVER_DRAIN_RETIRE : SERVER_DRAIN_STOP;
+    for (unsigned i = 0; i < a->slots_used; i++)
+        if (a->slots[i].generation == g) atomic_store(&a->board->rows[i].drain_mode, mode);
+    g->phase = GENERATION_LEAVING;
+    template_kill(&g->template);
+    seating_clear(a, g, a->ending == ARBITER_STOPS_QUICKLY ? SLOT_ON_STOP : SLOT_ON_RETIRE);
+    list_unlink(&g->link);
+    list_append(&a->leaving, &g->link);
+}
+
+void reload_roll_back(struct arbiter *a, const char *why) {
+    struct generation *g = a->candidate;
+    a->candidate = NULL;
+    g->phase = GENERATION_LEAVING;
+    template_kill(&g->template);
+    for (unsigned i = 0; i < a->slots_used; i++) {
+        struct slot *s = &a->slots[i];
+        if (s->generation == g) slot_handle(s, s->state == SLOT_READY ? SLOT_ON_RETIRE : SLOT_ON_STOP, a->now_ms);
+    }
+    list_append(&a->leaving, &g->link);
+    enter_current_directory(a);
+    log_error("reload failed: %s; the old generation goes on", why);
+    end_reload(a);
+}
+
+static void switch_log(struct arbiter *a, const struct settings *s) {
+    log_set_level(s->loglevel);
+    if (!s->errorlog || !strcmp(s->errorlog, a->open_errorlog)) return;
+    if (log_open(s->errorlog)) {
+        log_error("cannot open the error log '%s': %s; the old one stays", s->errorlog, strerror(errno));
+        return;
+    }
+    mem_free(a->open_errorlog);
+    a->open_errorlog = mem_strdup(s->errorlog);
+}
+
+static void commit(struct arbiter *a) {
+    struct generation *old = a->current;
+    const struct settings *s = a->candidate->settings;
+    a->current = a->candidate;
+    a->candidate = NULL;
+    a->current->phase = GENERATION_SERVING;
+    log_info("reloaded: generation %u serves, generation %u finishes what it runs", a->current->id, old->id);
+    reload_retire(a, old);
+    switch_log(a, s);
+    end_reload(a);
+    command_run(a, s->exec_on_reload, "reload", NULL, 0);
+}
+
+void reload_collect(struct arbiter *a) {
+    struct list *next;
+    for (struct list *l = a->leaving.next; l != &a->leaving; l = next) {
+        struct generation *g = CONTAINER_OF(l, struct generation, link);
+        next = l->next;
+        if (template_exists(&g->template) || seating_count_alive(a, g)) continue;
+        if (!a->ending) log_info("generation %u is gone", g->id);
+        generation_free(g, &a->sockets, true);
+    }
+}
+
+/* ---- steps ---- */
+
+/* Workers of the first generation that are ready, and those that have tried and failed. */
+static bool has_everybody_tried(const struct arbiter *a, const struct generation *g, unsigned *ready) {
+    unsigned tried = 0;
+    *ready = 0;
+    for (unsigned i = 0; i < a->slots_used; i++) {
+        const struct slot *s = &a->slots[i];
+        if (s->generation != g) continue;
+        *ready += s->state == SLOT_READY;
+        tried += s->state == SLOT_READY || s->failures > 0;
+    }
+    return tried >= g->seats;
+}
+
+void reload_note_failure(struct arbiter *a, struct generation *g, const struct slot *s, int failure) {
+    unsigned ready;
+    if (g->phase == GENERATION_SERVING || g->phase == GENERATION_LEAVING || a->ending) return;
+    if (g == a->candidate) {
+        reload_roll_back(a, failure == EXIT_APP ? "the application cannot be loaded" : "a worker cannot start");
+        return;
+    }
+    bool is_spokesman = !s || g->spokesman == s->index + 1;
+    bool has_all = has_everybody_tried(a, g, &ready);
+    if (failure == EXIT_APP || !g->failure) g->failure = failure;
+    if (ready) return;
+    if (has_all || !s || (failure == EXIT_APP && is_spokesman)) arbiter_give_up(a, g->failure);
+}
+
+static void advance(struct arbiter *a, struct generation *g) {
+    unsigned ready;
+    if (g->phase == GENERATION_LOADING && g->template.is_ready) g->phase = g == a->candidate ? GENERATION_CANARY : GENERATION_FILLING;
+    if (g->phase == GENERATION_CANARY && seating_count(a, g, SLOT_READY)) g->phase = GENERATION_FILLING;
+    if (g->phase != GENERATION_FILLING) return;
+    bool has_all = has_everybody_tried(a, g, &ready);
+    if (g == a->candidate && ready >= g->seats) commit(a);
+    else if (g == a->current && has_all && ready) arbiter_is_up(a);
+}
+
+void reload_advance(struct arbiter *a) {
+    if (a->ending) return;
+    if (a->candidate) advance(a, a->candidate);
+    else if (a->current && a->current->phase != GENERATION_SERVING) advance(a, a->current);
+    if (a->is_reload_wanted && !a->candidate && a->is_up && !a->upgrade_pid) reload_begin(a);
+}

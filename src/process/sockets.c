@@ -1,0 +1,172 @@
+/* Keeps listeners over reloads by the canonical text of their address.
+ *
+ * The arbiter opens, workers use; a child's copy is closed without touching the file. Must never close a socket that a generation
+ * still serves. */
+#include "process/sockets.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define FIRST_INHERITED_FD 3 /* SD_LISTEN_FDS_START */
+#define DEFAULT_BIND "127.0.0.1:8000"
+
+void sockets_init(struct sockets *s) {
+    *s = (struct sockets){0};
+}
+
+void sockets_add_inherited(struct sockets *s, int fd) {
+    s->inherited = mem_realloc(s->inherited, (s->inherited_count + 1) * sizeof(int));
+    s->inherited[s->inherited_count++] = fd;
+    fd_set_cloexec(fd, true);
+}
+
+void sockets_inherit(struct sockets *s) {
+    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+    uint64_t wanted_pid, n = 0;
+    if (pid && count && slice_to_u64(slice_of(pid), &wanted_pid) && wanted_pid == (uint64_t)getpid() &&
+        slice_to_u64(slice_of(count), &n) && n <= 1024)
+        for (uint64_t i = 0; i < n; i++) sockets_add_inherited(s, FIRST_INHERITED_FD + (int)i);
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+}
+
+static struct shared_socket *find_shared(struct sockets *s, const struct address *a) {
+    for (size_t i = 0; i < s->count; i++)
+        if (!strcmp(s->items[i].listener->address.text, a->text)) return &s->items[i];
+    return NULL;
+}
+
+/* The inherited descriptor that is bound to the address, marked as taken; -1 if there is none. */
+static int take_inherited(struct sockets *s, const struct address *a) {
+    for (size_t i = 0; i < s->inherited_count; i++) {
+        int fd = s->inherited[i];
+        bool is_meant = a->kind == ADDRESS_FD ? fd == a->fd : fd >= 0 && listener_is_bound_to(fd, a);
+        if (!is_meant) continue;
+        s->inherited[i] = -1;
+        return fd;
+    }
+    return -1;
+}
+
+static struct shared_socket *add_shared(struct sockets *s, struct listener *l) {
+    s->items = mem_realloc(s->items, (s->count + 1) * sizeof(*s->items));
+    s->items[s->count] = (struct shared_socket){.listener = l};
+    return &s->items[s->count++];
+}
+
+static void join_set(struct socket_set *set, struct shared_socket *shared) {
+    for (size_t i = 0; i < set->count; i++)
+        if (set->items[i] == shared->listener) return; /* named twice */
+    shared->users++;
+    set->items = mem_realloc(set->items, (set->count + 1) * sizeof(*set->items));
+    set->items[set->count++] = shared->listener;
+}
+
+void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set) {
+    join_set(set, add_shared(s, l));
+}
+
+static int use_address(struct sockets *s, const struct address *a, const struct settings *settings, unsigned patience_ms,
+                       struct socket_set *set, char *error, size_t size) {
+    const struct listener_options options = {.backlog = settings->backlog,
+                                             .socket_mode = settings->socket_mode,
+                                             .socket_owner = settings->socket_owner,
+                                             .socket_group = settings->socket_group,
+                                             .patience_ms = patience_ms};
+    struct shared_socket *shared = find_shared(s, a);
+    if (!shared) {
+        int fd = take_inherited(s, a);
+        struct listener *l = fd >= 0 ? listener_adopt(fd, a, error, size) : listener_open(a, &options, error, size);
+        if (!l) return -1;
+        shared = add_shared(s, l);
+    }
+    join_set(set, shared);
+    return 0;
+}
+
+static bool is_default_bind(const struct settings *settings) {
+    return settings->bind.count == 0 || (settings->bind.count == 1 && !strcmp(settings->bind.items[0], DEFAULT_BIND));
+}
+
+static bool has_inherited(const struct sockets *s) {
+    for (size_t i = 0; i < s->inherited_count; i++)
+        if (s->inherited[i] >= 0) return true;
+    return false;
+}
+
+static int use_all_inherited(struct sockets *s, const struct settings *settings, struct socket_set *set, char *error, size_t size) {
+    for (size_t i = 0; i < s->inherited_count; i++) {
+        struct address a = {.kind = ADDRESS_FD, .fd = s->inherited[i]};
+        if (a.fd < 0) continue;
+        snprintf(a.text, sizeof(a.text), "fd://%d", a.fd);
+        if (use_address(s, &a, settings, 0, set, error, size)) return -1;
+    }
+    return 0;
+}
+
+/* Those that an earlier generation took from the service manager, when the settings still name no address. */
+static int use_known_inherited(struct sockets *s, const struct settings *settings, struct socket_set *set) {
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i].listener->address.kind == ADDRESS_FD)
+            use_address(s, &s->items[i].listener->address, settings, 0, set, NULL, 0);
+    return set->count > 0 ? 0 : -1;
+}
+
+int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set, char *error,
+                 size_t size) {
+    *set = (struct socket_set){0};
+    if (is_default_bind(settings)) {
+        if (s->inherited_count && !use_known_inherited(s, settings, set)) return 0;
+        if (has_inherited(s)) {
+            if (!use_all_inherited(s, settings, set, error, size)) return 0;
+            sockets_release(s, set, true);
+            return -1;
+        }
+    }
+    for (size_t i = 0; i < settings->bind.count; i++) {
+        struct address a;
+        const char *fault = address_parse(settings->bind.items[i], &a);
+        if (fault) snprintf(error, size, "cannot bind '%s': %s", settings->bind.items[i], fault);
+        if (fault || use_address(s, &a, settings, patience_ms, set, error, size)) {
+            sockets_release(s, set, true);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_files) {
+    for (size_t i = 0; i < set->count; i++) {
+        for (size_t j = 0; j < s->count; j++) {
+            if (s->items[j].listener != set->items[i] || --s->items[j].users) continue;
+            listener_free(s->items[j].listener, unlink_files);
+            s->items[j] = s->items[--s->count];
+            break;
+        }
+    }
+    mem_free(set->items);
+    *set = (struct socket_set){0};
+}
+
+bool socket_set_is_within(const struct socket_set *a, const struct socket_set *b) {
+    for (size_t i = 0; i < a->count; i++) {
+        bool is_found = false;
+        for (size_t j = 0; j < b->count && !is_found; j++) is_found = a->items[i] == b->items[j];
+        if (!is_found) return false;
+    }
+    return true;
+}
+
+void sockets_close_others(struct sockets *s, const struct socket_set *set) {
+    for (size_t i = 0; i < s->count; i++) {
+        bool is_ours = false;
+        for (size_t j = 0; j < set->count && !is_ours; j++) is_ours = s->items[i].listener == set->items[j];
+        if (!is_ours) fd_close(&s->items[i].listener->fd);
+    }
+    for (size_t i = 0; i < s->inherited_count; i++) fd_close(&s->inherited[i]);
+}

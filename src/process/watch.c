@@ -1,0 +1,118 @@
+/* Deadlines: of slots, of templates, and of every request in the application.
+ *
+ * The loop sleeps until the first of them. A request that has not begun cannot be late before now + timeout, so with nothing running
+ * one look each `timeout` is enough. When the loop itself was held up (the whole group stopped, the machine asleep), time that nobody
+ * had counts for nobody. */
+#include "process/arbiter.h"
+
+#include <signal.h>
+
+#define LATE_MS 1000
+/* The worker itself answers 504 at the deadline; the arbiter acts if it did not. */
+#define HUNG_GRACE_MS 250
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static bool is_serving(const struct slot *s) {
+    return s->state == SLOT_READY || s->state == SLOT_RETIRING;
+}
+
+/* When the task is to be judged; CLOCK_NEVER while idle. */
+static uint64_t task_deadline(const struct arbiter *a, const struct slot *s, const struct task *t) {
+    uint64_t started_ms = atomic_load_explicit(&t->started_ms, memory_order_relaxed);
+    if (!started_ms) return CLOCK_NEVER;
+    if (started_ms < a->resumed_ms) started_ms = a->resumed_ms;
+    return started_ms + s->settings->timeout + HUNG_GRACE_MS;
+}
+
+static uint64_t slot_task_deadline(const struct arbiter *a, const struct slot *s) {
+    const struct task *tasks = a->board->rows[s->index].activity.tasks;
+    uint64_t first = CLOCK_NEVER;
+    for (int i = 0; i < s->settings->threads && i < ACTIVITY_TASKS; i++) first = earlier(first, task_deadline(a, s, &tasks[i]));
+    return first;
+}
+
+void watch_note_resumption(struct arbiter *a) {
+    a->resumed_ms = a->now_ms;
+}
+
+void watch_note_lateness(struct arbiter *a) {
+    if (a->planned_ms == CLOCK_NEVER || a->now_ms < a->planned_ms + LATE_MS) return;
+    log_warning("the arbiter was held up for %.1f s; running requests get their full timeout again", (double)(a->now_ms - a->planned_ms) / 1000);
+    watch_note_resumption(a);
+}
+
+static void abort_hung(struct arbiter *a, struct slot *s) {
+    char tasks[512];
+    death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks, sizeof(tasks));
+    log_error("worker %u (pid %d) exceeds timeout, %.0f s,%s; aborting it", s->seat, s->pid, (double)s->settings->timeout / 1000, tasks);
+    slot_handle(s, SLOT_ON_HUNG, a->now_ms);
+}
+
+static void act_on_due(struct arbiter *a, struct slot *s) {
+    char tasks[512];
+    switch (s->state) {
+    case SLOT_STARTING:
+        log_error("worker %u (pid %d) is not ready within boot_timeout, %.0f s; aborting it", s->seat, s->pid,
+                  (double)s->settings->boot_timeout / 1000);
+        break;
+    case SLOT_RETIRING:
+        death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks, sizeof(tasks));
+        log_error("worker %u (pid %d) is not done within graceful_timeout, %.0f s,%s; killing it", s->seat, s->pid,
+                  (double)s->settings->graceful_timeout / 1000, tasks);
+        break;
+    default: break;
+    }
+    slot_handle(s, SLOT_ON_DUE, a->now_ms);
+}
+
+static void watch_template(struct arbiter *a, struct generation *g) {
+    struct template *t = &g->template;
+    if (t->pid <= 0 || t->is_ready || t->due_ms > a->now_ms) return;
+    if (t->is_aborted) {
+        t->due_ms = CLOCK_NEVER;
+        kill(t->pid, SIGKILL);
+        return;
+    }
+    log_error("template (pid %d) is not ready within boot_timeout, %.0f s; aborting it", t->pid, (double)g->settings->boot_timeout / 1000);
+    t->is_aborted = true;
+    t->due_ms = a->now_ms + SLOT_ABORT_GRACE_MS;
+    kill(t->pid, SIGABRT);
+}
+
+void watch_deadlines(struct arbiter *a) {
+    for (unsigned i = 0; i < a->slots_used; i++) {
+        struct slot *s = &a->slots[i];
+        if (is_serving(s) && s->settings->timeout && slot_task_deadline(a, s) <= a->now_ms) abort_hung(a, s);
+        /* SLOT_WAITING is seating.c's: it spawns. */
+        else if (s->due_ms <= a->now_ms && slot_is_alive(s)) act_on_due(a, s);
+    }
+    if (a->current) watch_template(a, a->current);
+    if (a->candidate) watch_template(a, a->candidate);
+}
+
+static uint64_t slot_next(const struct arbiter *a, const struct slot *s) {
+    uint64_t next = s->due_ms;
+    if (!is_serving(s) || !s->settings->timeout) return next;
+    next = earlier(next, slot_task_deadline(a, s));
+    return earlier(next, a->now_ms + s->settings->timeout);
+}
+
+static uint64_t generation_next(const struct generation *g) {
+    return g->settings->preload_app && !g->template.is_ready ? g->template.due_ms : CLOCK_NEVER;
+}
+
+uint64_t watch_next(const struct arbiter *a) {
+    uint64_t next = earlier(recycle_next(a), a->watchdog_ms);
+    for (unsigned i = 0; i < a->slots_used; i++) {
+        const struct slot *s = &a->slots[i];
+        bool needs_template = s->state == SLOT_WAITING && s->settings->preload_app && !s->generation->template.is_ready;
+        if (s->state != SLOT_EMPTY && !needs_template) next = earlier(next, slot_next(a, s));
+    }
+    if (a->current) next = earlier(next, generation_next(a->current));
+    if (a->candidate) next = earlier(next, generation_next(a->candidate));
+    if (a->upgrade_pid) next = earlier(next, a->upgrade_due_ms);
+    return earlier(next, a->patience_ms);
+}
