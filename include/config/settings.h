@@ -144,6 +144,13 @@ struct settings {
 struct settings *settings_load(int argc, char **argv, struct buf *errors, struct buf *notes);
 void settings_free(struct settings *s);
 
+struct option;
+
+/* Where the value of a setting came from: "default", "conf.ini:3", "variable CSERVE_WORKERS", "command line --workers". */
+const char *settings_origin(const struct settings *s, const struct option *o);
+/* Was it written by a user, anywhere? */
+bool settings_is_explicit(const struct settings *s, const struct option *o);
+
 /* Does `peer` (16 bytes, IPv4 mapped) belong to the set? NULL is a unix-socket peer: always a member unless the set is empty. */
 bool address_set_has(const struct address_set *set, const unsigned char peer[16]);
 

@@ -20,6 +20,10 @@ static const struct unit time_units_ms[] = {
 static const struct unit time_units_us[] = {{"", 1000000},   {"us", 1},        {"ms", 1000}, {"s", 1000000},
                                             {"m", 60000000}, {"h", 3600000000}, {NULL, 0}};
 
+/* For showing: seconds are easier to compare than a mixture of hours and minutes. */
+static const struct unit shown_units_ms[] = {{"ms", 1}, {"s", 1000}, {NULL, 0}};
+static const struct unit shown_units_us[] = {{"us", 1}, {"ms", 1000}, {"s", 1000000}, {NULL, 0}};
+
 static uint64_t load(const struct option *o, const void *field) {
     if (o->width == sizeof(uint64_t)) return *(const uint64_t *)field;
     return *(const unsigned *)field;
@@ -41,20 +45,20 @@ static uint64_t largest(const struct option *o) {
 static void append_in_units(struct buf *out, uint64_t value, const struct unit *units) {
     const struct unit *best = NULL;
     for (const struct unit *u = units; u->name; u++)
-        if (value % u->factor == 0 && (!best || u->factor > best->factor || !*best->name)) best = u;
+        if (value % u->factor == 0 && (!best || u->factor > best->factor)) best = u;
     if (!value) best = &plain_units[0];
     buf_append_u64(out, value / best->factor);
     buf_append_cstr(out, best->name);
 }
 
-static char *range_message(const struct option *o, const char *text, const char *what, const struct unit *units) {
+static char *range_message(const struct option *o, const char *text, const char *what, const struct unit *shown) {
     struct buf message = BUF_INIT;
     buf_printf(&message, "'%s' is not %s", text, what);
     if (o->min || o->max) {
         BUF_APPEND_LITERAL(&message, " from ");
-        append_in_units(&message, o->min, units);
+        append_in_units(&message, o->min, shown);
         BUF_APPEND_LITERAL(&message, " to ");
-        append_in_units(&message, largest(o), units);
+        append_in_units(&message, largest(o), shown);
     }
     return buf_cstr(&message);
 }
@@ -73,10 +77,10 @@ static bool read_with_units(struct slice text, const struct unit *units, uint64_
 }
 
 static char *parse_number(const struct option *o, void *field, const char *text, const char *what,
-                          const struct unit *units) {
+                          const struct unit *units, const struct unit *shown) {
     uint64_t value;
     if (!read_with_units(slice_of(text), units, &value) || value < o->min || value > largest(o))
-        return range_message(o, text, what, units);
+        return range_message(o, text, what, shown);
     store(o, field, value);
     return NULL;
 }
@@ -84,7 +88,7 @@ static char *parse_number(const struct option *o, void *field, const char *text,
 /* --- numbers --- */
 
 static char *number_parse(const struct option *o, void *field, const char *text) {
-    return parse_number(o, field, text, "a number", plain_units);
+    return parse_number(o, field, text, "a number", plain_units, plain_units);
 }
 
 static void number_format(const struct option *o, const void *field, struct buf *out) {
@@ -94,7 +98,7 @@ static void number_format(const struct option *o, const void *field, struct buf 
 const struct value_type value_number = {.metavar = "N", .parse = number_parse, .format = number_format};
 
 static char *workers_parse(const struct option *o, void *field, const char *text) {
-    if (strcmp(text, "auto") != 0) return parse_number(o, field, text, "'auto' or a number", plain_units);
+    if (strcmp(text, "auto") != 0) return parse_number(o, field, text, "'auto' or a number", plain_units, plain_units);
     uint64_t count = 2 * (uint64_t)cpus_usable("") + 1;
     store(o, field, count < o->max ? count : o->max);
     return NULL;
@@ -103,7 +107,7 @@ static char *workers_parse(const struct option *o, void *field, const char *text
 const struct value_type value_workers = {.metavar = "N", .parse = workers_parse, .format = number_format};
 
 static char *size_parse(const struct option *o, void *field, const char *text) {
-    return parse_number(o, field, text, "a size (as 512k, 64m, 1g)", size_units);
+    return parse_number(o, field, text, "a size (as 512k, 64m, 1g)", size_units, size_units);
 }
 
 static void size_format(const struct option *o, const void *field, struct buf *out) {
@@ -113,21 +117,21 @@ static void size_format(const struct option *o, const void *field, struct buf *o
 const struct value_type value_size = {.metavar = "SIZE", .parse = size_parse, .format = size_format};
 
 static char *time_ms_parse(const struct option *o, void *field, const char *text) {
-    return parse_number(o, field, text, "a time (as 30, 500ms, 5m, 1h)", time_units_ms);
+    return parse_number(o, field, text, "a time (as 30, 500ms, 5m, 1h)", time_units_ms, shown_units_ms);
 }
 
 static void time_ms_format(const struct option *o, const void *field, struct buf *out) {
-    append_in_units(out, load(o, field), time_units_ms);
+    append_in_units(out, load(o, field), shown_units_ms);
 }
 
 const struct value_type value_time_ms = {.metavar = "TIME", .parse = time_ms_parse, .format = time_ms_format};
 
 static char *time_us_parse(const struct option *o, void *field, const char *text) {
-    return parse_number(o, field, text, "a time (as 500us, 2ms, 1s)", time_units_us);
+    return parse_number(o, field, text, "a time (as 500us, 2ms, 1s)", time_units_us, shown_units_us);
 }
 
 static void time_us_format(const struct option *o, const void *field, struct buf *out) {
-    append_in_units(out, load(o, field), time_units_us);
+    append_in_units(out, load(o, field), shown_units_us);
 }
 
 const struct value_type value_time_us = {.metavar = "TIME", .parse = time_us_parse, .format = time_us_format};
