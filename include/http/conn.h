@@ -36,6 +36,7 @@ struct conn {
     bool is_watched;     /* in the epoll set */
     bool may_read;       /* the socket had more to read than was taken, or an event came while nobody read */
     bool is_gone;        /* reset, or shut in both directions */
+    bool is_timed_out;   /* the courier has answered, or found the response begun */
     bool wants_proxy;    /* the PROXY header has not come yet */
     bool closes;         /* after the answer that is leaving */
     bool lingers;        /* the client may still be sending when we close */
@@ -60,6 +61,8 @@ void conn_expire(struct conn *c);
 void conn_retire(struct conn *c);
 void conn_close(struct conn *c, enum close_reason reason);
 
+/* An answer of the engine's own as far as the socket takes it at once: for a connection that somebody else is going to close. */
+void conn_send_text(struct conn *c, unsigned status);
 /* In the epoll set from now on, if it was not. */
 void conn_watch(struct conn *c);
 

@@ -59,7 +59,8 @@ struct server {
     unsigned runners;         /* threads in server_run() */
     unsigned serving;         /* exchanges in CONN_SERVING: that many of them are busy */
     bool is_stopped;
-    _Atomic bool is_draining;
+    bool is_draining;
+    _Atomic bool answers_close; /* draining, and no sibling would take the connection: read without the lock */
     enum server_drain_mode drain_mode;
     uint64_t now_ms;  /* CLOCK_MONOTONIC of this turn, coarse */
     uint64_t wake_ms; /* when the leader wants to wake up */
@@ -81,6 +82,7 @@ struct server {
     struct list foreign_locals;
 
     struct list ready; /* conns with a complete request, oldest first */
+    struct list served; /* conns in CONN_SERVING, oldest first */
     unsigned ready_count;
 
     struct timer_queue queues[QUEUE_COUNT];
@@ -118,6 +120,12 @@ void accept_all(struct server *s);
 int courier_start(struct server *s);
 /* After the last server_run() has returned. */
 void courier_stop(struct server *s);
+
+/* http/request_timeout.c */
+/* When the setting `timeout` ends the next running request; CLOCK_NEVER if none runs. */
+uint64_t request_timeout_deadline(const struct server *s);
+/* The running requests that are past it: their clients are answered, the other connections go to siblings. */
+void request_timeout_enforce(struct server *s);
 
 /* http/handover.c. Anything but HANDOVER_DONE leaves the connection as it was. */
 enum handover_result {

@@ -19,6 +19,7 @@ struct exchange {
     struct conn *conn;
     unsigned thread;      /* index of the application thread that runs it, 0 to threads - 1 */
     uint64_t started_us;  /* CLOCK_MONOTONIC when serve() was called; 0 unless an access log wants it */
+    uint64_t served_ms;   /* when serve() was called, coarse */
     uint64_t accepted_ms; /* when the request was complete */
     void *handler_data;   /* the handler's, NULL at serve() */
     struct parser *parser;   /* the engine's own, as the rest */

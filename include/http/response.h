@@ -8,12 +8,15 @@
 
 #include "base/buf.h"
 
+#include <stdatomic.h>
+
 struct exchange;
 
 struct response {
     struct buf out;       /* status line and fields; behind head_length what is being sent with or after it */
     size_t head_length;   /* 0 until the head is complete */
     uint16_t status;      /* 0 until response_start() */
+    _Atomic bool is_claimed; /* somebody answers: the application's thread, or the courier with 504 */
     bool is_head_sent;    /* at least handed to the socket or its queue: too late for another head */
     bool is_chunked;
     bool is_bodiless;     /* HEAD, 204, 304 */
@@ -64,6 +67,11 @@ void response_error(struct exchange *x, struct slice status, bool close);
 void response_early_hints(struct exchange *x, struct slice field_lines);
 /* The checks of response_add() that concern one field alone. NULL, or what is wrong. */
 const char *response_check_field(struct slice name, struct slice value);
+
+/* May the caller write the head? True once. */
+static inline bool response_claim(struct response *r) {
+    return !atomic_exchange_explicit(&r->is_claimed, true, memory_order_acq_rel);
+}
 
 static inline bool response_is_head_sent(const struct response *r) {
     return r->is_head_sent;

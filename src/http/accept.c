@@ -56,6 +56,21 @@ static bool make_room(struct server *s) {
     return true;
 }
 
+static bool watch(struct server *s, struct loop_source *source, bool is_watched, bool wanted) {
+    uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE);
+    if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source)))
+        log_error("cannot %s descriptor %d: %s", wanted ? "watch" : "leave", source->fd, strerror(errno));
+    return wanted;
+}
+
+/* The kernel wakes the first idle worker in the order in which they began to watch: whoever got something goes to the end, so that the workers
+ * take turns. */
+static void yield_turn(struct server *s, struct loop_source *source) {
+    if (s->config.is_only_worker) return;
+    watch(s, source, true, false);
+    watch(s, source, false, true);
+}
+
 static void on_listener(struct loop_source *source, uint32_t events) {
     (void)events;
     struct acceptor *a = CONTAINER_OF(source, struct acceptor, source);
@@ -68,6 +83,7 @@ static void on_listener(struct loop_source *source, uint32_t events) {
         }
         if (!accept_one(a)) return;
     }
+    if (a->is_watched) yield_turn(s, &a->source);
 }
 
 void accept_all(struct server *s) {
@@ -80,14 +96,7 @@ void accept_all(struct server *s) {
 static void on_taker(struct loop_source *source, uint32_t events) {
     (void)events;
     struct server *s = CONTAINER_OF(source, struct server, taker);
-    if (s->ready_count == 0 && s->taker_is_watched) handover_take(s);
-}
-
-static bool watch(struct server *s, struct loop_source *source, bool is_watched, bool wanted) {
-    uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE);
-    if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source)))
-        log_error("cannot %s descriptor %d: %s", wanted ? "watch" : "leave", source->fd, strerror(errno));
-    return wanted;
+    if (s->ready_count == 0 && s->taker_is_watched && handover_take(s) && s->taker_is_watched) yield_turn(s, &s->taker);
 }
 
 void accept_update(struct server *s) {

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#define MOVE_ON_AFTER 256 /* requests */
 #define READS_A_TURN 8 /* so that one uploader does not starve the others */
 #define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
@@ -71,6 +72,12 @@ static void conn_linger(struct conn *c) {
     conn_linger_read(c);
 }
 
+/* A busy connection would tie its load to one worker for ever. Now and then it goes to whoever is free. */
+static void conn_move_on(struct conn *c) {
+    c->requests++;
+    handover_give(c);
+}
+
 void conn_await_request(struct conn *c) {
     struct server *s = c->server;
     c->state = CONN_IDLE;
@@ -84,7 +91,9 @@ void conn_await_request(struct conn *c) {
     if (c->state == CONN_IDLE) conn_expect(c, &s->queues[QUEUE_IDLE]);
     conn_watch(c);
     if (c->may_read) conn_read(c);
-    if (s->is_draining && c->state == CONN_IDLE) conn_retire(c);
+    if (c->state != CONN_IDLE) return;
+    if (s->is_draining) conn_retire(c);
+    else if (UNLIKELY(c->requests % MOVE_ON_AFTER == MOVE_ON_AFTER - 1) && handover_is_possible(s)) conn_move_on(c);
 }
 
 static void conn_after_output(struct conn *c) {
@@ -108,14 +117,26 @@ static void conn_flush(struct conn *c) {
     }
 }
 
-/* An answer of the engine's own, after which the connection is closed; the client may still be sending. */
-static void conn_answer_and_close(struct conn *c, unsigned status) {
+static struct buf text_of_status(const struct conn *c, unsigned status) {
     struct slice line = status_line(status);
     struct buf text = BUF_INIT;
     const char *server = c->server->settings->server_header;
     buf_printf(&text, "HTTP/1.1 %.*s\r\n", SLICE_ARG(line));
     if (*server) buf_printf(&text, "Server: %s\r\n", server);
     buf_printf(&text, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%.*s\n", line.len + 1, SLICE_ARG(line));
+    return text;
+}
+
+void conn_send_text(struct conn *c, unsigned status) {
+    struct buf text = text_of_status(c, status);
+    if (send(c->source.fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) c->is_gone = true;
+    shutdown(c->source.fd, SHUT_WR);
+    buf_release(&text);
+}
+
+/* An answer of the engine's own, after which the connection is closed; the client may still be sending. */
+static void conn_answer_and_close(struct conn *c, unsigned status) {
+    struct buf text = text_of_status(c, status);
     if (c->exchange) exchange_give_back(c->server, c->exchange);
     c->exchange = NULL;
     c->closes = c->lingers = true;
@@ -329,7 +350,7 @@ void conn_answered(struct conn *c) {
     struct server *s = c->server;
     const struct response *r = &c->exchange->response;
     c->requests++;
-    c->closes = r->must_close || r->is_aborted;
+    c->closes = r->must_close || r->is_aborted || c->is_timed_out;
     bool is_broken = c->is_gone && !output_is_empty(&c->output);
     exchange_give_back(s, c->exchange);
     c->exchange = NULL;

@@ -62,6 +62,7 @@ static void lead(struct server *s) {
         accept_update(s);
     }
     server_expire_timers(s);
+    request_timeout_enforce(s);
     handover_ready(s);
 }
 
@@ -79,7 +80,8 @@ static void help_out(struct server *s) {
 }
 
 static int plan(struct server *s) {
-    s->courier_wake_ms = server_next_deadline(s);
+    uint64_t timers = server_next_deadline(s), timeout = request_timeout_deadline(s);
+    s->courier_wake_ms = timers < timeout ? timers : timeout;
     if (s->courier_leads && s->ready_count && s->courier_wake_ms > s->now_ms + HANDOVER_RETRY_MS)
         s->courier_wake_ms = s->now_ms + HANDOVER_RETRY_MS;
     return server_wait_milliseconds(s, s->courier_wake_ms);

@@ -163,13 +163,18 @@ static void append_framing(struct exchange *x) {
         r->is_chunked = !r->is_bodiless;
     } else if (needs_framing && !r->is_bodiless)
         r->must_close = true;
-    if (!q->keep_alive || atomic_load_explicit(&x->server->is_draining, memory_order_relaxed)) r->must_close = true;
+    if (!q->keep_alive || atomic_load_explicit(&x->server->answers_close, memory_order_relaxed)) r->must_close = true;
     if (r->must_close) BUF_APPEND_LITERAL(&r->out, "Connection: close\r\n");
     else if (q->minor_version == 0) BUF_APPEND_LITERAL(&r->out, "Connection: keep-alive\r\n");
 }
 
-static void finish_head(struct exchange *x) {
+/* False if the courier has answered in the meantime. */
+static bool finish_head(struct exchange *x) {
     struct response *r = &x->response;
+    if (!response_claim(r)) {
+        r->is_aborted = true;
+        return false;
+    }
     const char *server = x->server->settings->server_header;
     buf_reserve(&r->out, 256);
     if (!r->has_server && *server) {
@@ -182,6 +187,7 @@ static void finish_head(struct exchange *x) {
     BUF_APPEND_LITERAL(&r->out, "\r\n");
     r->head_length = r->out.len;
     r->is_head_sent = true;
+    return true;
 }
 
 static enum response_result note(struct response *r, enum response_result result, size_t body_bytes) {
@@ -215,18 +221,17 @@ static void append_chunk_size(struct buf *out, uint64_t size) {
     buf_append(out, text + at, sizeof text - at);
 }
 
-/* The head, unless it has left, and a chunk's size line: in `out` behind what was sent before. */
-static struct iovec open_piece(struct exchange *x, uint64_t len) {
+/* The head, unless it has left, and a chunk's size line: in `out` behind what was sent before, from *from on. False if nothing may be sent. */
+static bool open_piece(struct exchange *x, uint64_t len, size_t *from) {
     struct response *r = &x->response;
-    size_t from = 0;
-    if (r->is_head_sent) r->out.len = from = r->head_length;
-    else finish_head(x);
+    *from = 0;
+    if (r->is_head_sent) r->out.len = *from = r->head_length;
+    else if (!finish_head(x)) return false;
     if (r->is_chunked) append_chunk_size(&r->out, len);
-    return (struct iovec){(void *)(uintptr_t)from, 0}; /* an offset until the buffer has stopped growing */
+    return true;
 }
 
-static struct iovec close_piece(struct response *r, struct iovec piece) {
-    size_t from = (size_t)(uintptr_t)piece.iov_base;
+static struct iovec piece_from(const struct response *r, size_t from) {
     return (struct iovec){r->out.data + from, r->out.len - from};
 }
 
@@ -237,8 +242,10 @@ enum response_result response_body(struct exchange *x, const void *data, size_t 
     size_t use = clip_to_length(x, len);
     r->body_bytes += use;
     if (r->is_bodiless || use == 0) return RESPONSE_TAKEN;
-    struct iovec vectors[3] = {open_piece(x, use)};
+    struct iovec vectors[3];
+    size_t from;
     int count = 1;
+    if (!open_piece(x, use, &from)) return RESPONSE_GONE;
     if (use <= COPY_BYTES) {
         buf_append(&r->out, data, use);
         if (r->is_chunked) BUF_APPEND_LITERAL(&r->out, "\r\n");
@@ -246,7 +253,7 @@ enum response_result response_body(struct exchange *x, const void *data, size_t 
         vectors[count++] = (struct iovec){(void *)data, use};
         if (r->is_chunked) vectors[count++] = (struct iovec){"\r\n", 2};
     }
-    vectors[0] = close_piece(r, vectors[0]);
+    vectors[0] = piece_from(r, from);
     if (vectors[0].iov_len == 0) return note(r, conn_send(x->conn, vectors + 1, count - 1, 0, owner), use);
     return note(r, conn_send(x->conn, vectors, count, 1, owner), use);
 }
@@ -258,7 +265,9 @@ enum response_result response_file(struct exchange *x, int fd, uint64_t offset, 
     uint64_t use = clip_to_length(x, length);
     r->body_bytes += use;
     if (r->is_bodiless || use == 0) return RESPONSE_TAKEN;
-    struct iovec head = close_piece(r, open_piece(x, use));
+    size_t from;
+    if (!open_piece(x, use, &from)) return RESPONSE_GONE;
+    struct iovec head = piece_from(r, from);
     if (head.iov_len && conn_send(x->conn, &head, 1, -1, NULL) == RESPONSE_GONE) return note(r, RESPONSE_GONE, 0);
     enum response_result result = note(r, conn_send_file(x->conn, fd, offset, use), use);
     if (r->is_chunked && result != RESPONSE_GONE) {
@@ -296,9 +305,8 @@ void response_finish(struct exchange *x) {
     if (!r->is_head_sent) {
         if (!r->has_length) response_set_length(x, 0);
         else if (!r->is_bodiless && r->length) r->must_close = true;
-        finish_head(x);
+        has_rest = finish_head(x);
         rest = (struct iovec){r->out.data, r->out.len};
-        has_rest = true;
     }
     if (has_rest) note(r, conn_send(x->conn, &rest, 1, -1, NULL), 0);
     end(x);

@@ -19,23 +19,27 @@ static void response_prepare(struct server *s, struct exchange *x, unsigned thre
     x->thread = thread;
     x->started_us = s->config.access_log ? clock_mono_us() : 0;
     response_reset(&x->response);
+    atomic_store_explicit(&x->response.is_claimed, false, memory_order_relaxed);
 }
 
 /* The last free thread goes: what the courier does not know yet must not wait for the application. */
 static void brief_courier(struct server *s) {
     if (s->config.access_log && !s->log_flush_ms && !access_log_is_empty(s->config.access_log)) s->log_flush_ms = s->now_ms + LOG_DELAY_MS;
-    if (server_next_deadline(s) < s->courier_wake_ms) server_poke(s);
+    uint64_t timeout = s->settings->timeout ? s->now_ms + s->settings->timeout : CLOCK_NEVER;
+    if (timeout < s->courier_wake_ms || server_next_deadline(s) < s->courier_wake_ms) server_poke(s);
 }
 
 static void serve(struct server *s, struct conn *c, unsigned thread) {
     struct exchange *x = c->exchange;
     struct task *task = &s->config.activity->tasks[thread];
     c->state = CONN_SERVING;
+    list_append(&s->served, &c->link);
+    x->served_ms = s->now_ms;
     s->serving++;
+    response_prepare(s, x, thread);
     if (s->has_courier && s->serving == s->runners) brief_courier(s);
     pthread_mutex_unlock(&s->lock);
 
-    response_prepare(s, x, thread);
     task_begin(task, clock_mono_coarse_ms(), request_span(&x->request, x->request.method), request_span(&x->request, x->request.target),
                request_protocol(&x->request), slice_make(c->client.text, c->client.text_len));
     s->handler->serve(s->handler->ctx, x);
@@ -44,6 +48,7 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
 
     pthread_mutex_lock(&s->lock);
     s->now_ms = clock_mono_coarse_ms();
+    list_unlink(&c->link);
     s->serving--;
     s->answered++;
     if (UNLIKELY(s->courier_leads)) {
@@ -188,6 +193,7 @@ void server_drain(struct server *s, enum server_drain_mode mode) {
     if (s->is_draining) return;
     s->drain_mode = mode;
     s->is_draining = true;
+    s->answers_close = !handover_is_possible(s);
     if (mode == SERVER_DRAIN_STOP) accept_all(s);
     accept_update(s);
     struct list *node = s->queues[QUEUE_IDLE].timers.next;
@@ -229,6 +235,7 @@ static void init_queues(struct server *s) {
     timer_queue_init(&s->queues[QUEUE_SEND], s->settings->send_timeout);
     timer_queue_init(&s->queues[QUEUE_LINGER], LINGER_TIMEOUT_MS);
     list_init(&s->ready);
+    list_init(&s->served);
     list_init(&s->foreign_locals);
     list_init(&s->free_conns);
 }

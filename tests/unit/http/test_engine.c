@@ -405,6 +405,32 @@ static void a_request_behind_a_slow_one_is_answered_by_a_sibling(void **state) {
     close(pair[1]);
 }
 
+static void a_request_beyond_the_timeout_is_answered_with_504(void **state) {
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct settings settings = DEFAULTS;
+    settings.timeout = 50;
+    struct fixture *hung = start_beside(settings, 1, pair);
+    int slow = dial(hung), other = dial(hung);
+    expect_on(other, GET("/first"), "GET /first  ");
+    say(slow, GET("/slow"));
+    struct buf answer = hear_all(slow);
+    assert_int_equal(count(&answer, "HTTP/1.1 504 Gateway Timeout"), 1);
+    assert_int_equal(count(&answer, "Connection: close"), 1);
+    struct fixture *sibling = start_beside(DEFAULTS, 1, pair);
+    expect_on(other, GET("/other"), "GET /other  ");
+    assert_int_equal(sibling->served, 1);
+    open_gate(hung);
+    buf_release(&answer);
+    close(slow);
+    close(other);
+    stop(hung);
+    stop(sibling);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void draining_answers_what_was_sent_before(void **state) {
     (void)state;
     struct fixture *f = start();
@@ -437,6 +463,7 @@ int main(void) {
         cmocka_unit_test(large_bodies_go_through_a_file),
         cmocka_unit_test(threads_share_the_loop),
         cmocka_unit_test(a_request_behind_a_slow_one_is_answered_by_a_sibling),
+        cmocka_unit_test(a_request_beyond_the_timeout_is_answered_with_504),
         cmocka_unit_test(draining_answers_what_was_sent_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

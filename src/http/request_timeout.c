@@ -1,0 +1,42 @@
+/* The setting `timeout`, as far as the worker itself can keep it: while its application threads are stuck the courier answers the client of a request that
+ * has run too long with 504, and gives the other connections to siblings. What happens to the worker is the arbiter's business, a moment later.
+ *
+ * Application thread and courier may want to answer at the same time: whoever claims the response first may (response_claim). Must never write
+ * into a response that has begun. */
+#include "http/engine.h"
+#include "http/status_codes.h"
+
+static bool is_over(const struct server *s, const struct conn *c) {
+    return c->exchange->served_ms + s->settings->timeout <= s->now_ms;
+}
+
+uint64_t request_timeout_deadline(const struct server *s) {
+    uint64_t next = CLOCK_NEVER;
+    if (!s->settings->timeout) return next;
+    for (struct list *node = s->served.next; node != &s->served; node = node->next) {
+        const struct conn *c = CONTAINER_OF(node, struct conn, link);
+        uint64_t deadline = c->exchange->served_ms + s->settings->timeout;
+        if (!c->is_timed_out && deadline < next) next = deadline;
+    }
+    return next;
+}
+
+static void answer(struct conn *c) {
+    c->is_timed_out = true;
+    struct server *s = c->server;
+    if (response_claim(&c->exchange->response)) conn_send_text(c, 504);
+    else log_warning("a response that had begun is cut: its request ran into the timeout of %llu ms", (unsigned long long)s->settings->timeout);
+    if (s->config.on_timeout) s->config.on_timeout(s->config.on_timeout_ctx, c->exchange->thread);
+}
+
+void request_timeout_enforce(struct server *s) {
+    if (!s->settings->timeout) return;
+    bool any = false;
+    for (struct list *node = s->served.next; node != &s->served; node = node->next) {
+        struct conn *c = CONTAINER_OF(node, struct conn, link);
+        if (c->is_timed_out || !is_over(s, c)) continue;
+        answer(c);
+        any = true;
+    }
+    if (any && handover_is_possible(s)) handover_idle(s);
+}
