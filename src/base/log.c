@@ -28,7 +28,7 @@ enum {
     PRIVATE_FD = 100,    /* the log's number is not below */
     LINE_BYTES = 4096,   /* PIPE_BUF: what a pipe takes whole or not at all (pipe(7)) */
     HEADER_BYTES = 128,  /* time, process, level */
-    ESCAPED_BYTES = 4,   /* \\xNN */
+    ESCAPED_BYTES = 4,   /* \xNN */
     REPORT_MS = 60 * 1000,
 };
 
@@ -280,16 +280,17 @@ void die(enum exit_code code, const char *format, ...) {
 }
 
 char *log_escape(char *out, size_t size, struct slice s) {
-    size_t len = 0;
+    size_t len = 0, cut = 0; /* where dots would still fit */
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.data[i];
         bool is_plain = c >= 0x20 && c < 0x7f && c != '\\';
-        bool is_last = i + 1 == s.len; /* needs no room for dots behind it */
-        if (len + (is_plain ? 1 : ESCAPED_BYTES) + (is_last ? 1 : 4) > size) {
-            for (int dot = 0; dot < 3 && len + 1 < size; dot++) out[len++] = '.';
-            break;
+        if (len + 3 < size) cut = len;
+        if (len + (is_plain ? 1 : ESCAPED_BYTES) < size) {
+            len += put_byte(out + len, c, !is_plain);
+            continue;
         }
-        len += put_byte(out + len, c, !is_plain);
+        for (len = cut; len < cut + 3 && len + 1 < size; len++) out[len] = '.';
+        break;
     }
     out[len] = '\0';
     return out;

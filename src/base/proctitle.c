@@ -14,6 +14,7 @@
 static struct {
     char *memory;
     size_t bytes;
+    char **arguments; /* the copies, for ever */
 } title;
 
 /* Is `text` the string that follows the title's memory? Then it belongs to it. */
@@ -26,7 +27,8 @@ void proctitle_init(int argc, char **argv) {
     if (argc < 1 || title.memory) return;
     title.memory = argv[0];
     for (int i = 0; i < argc; i++) claim(argv[i]);
-    for (int i = 0; i < argc; i++) argv[i] = mem_strdup(argv[i]);
+    title.arguments = mem_zalloc((size_t)argc, sizeof(*title.arguments));
+    for (int i = 0; i < argc; i++) argv[i] = title.arguments[i] = mem_strdup(argv[i]);
 
     size_t count = 0;
     while (environ && environ[count]) claim(environ[count++]);

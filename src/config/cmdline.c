@@ -75,6 +75,13 @@ static const struct option *find_negated(struct slice name) {
     return o && o->type->is_flag ? o : NULL;
 }
 
+static void take_negated(struct parser *p, const struct option *o, const char *spelling, const char *attached) {
+    if (attached)
+        report(p, mem_printf("%s: takes no value, but has '%s'", spelling, attached));
+    else
+        p->callbacks->on_value(p->context, o, spelling, "false");
+}
+
 static void report_unknown(struct parser *p, const char *spelling) {
     struct slice name = slice_of(spelling + 2);
     const char *reason = option_absence(name);
@@ -101,8 +108,8 @@ static void take_long(struct parser *p, const char *word) {
     const struct option *o = option_find_flag(name);
     if (o)
         take_option(p, o, spelling, attached);
-    else if ((o = find_negated(name)) && !attached)
-        p->callbacks->on_value(p->context, o, spelling, "false");
+    else if ((o = find_negated(name)))
+        take_negated(p, o, spelling, attached);
     else if (!take_request(p, spelling, attached))
         report_unknown(p, spelling);
     mem_free(spelling);

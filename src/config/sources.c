@@ -109,7 +109,7 @@ static void report_unknown_variable(struct slice name, struct slice key, struct 
     if (nearest) {
         buf_printf(&hint, "; did you mean '%s", variable_prefix);
         append_upper(&hint, nearest);
-        buf_append_char(&hint, '\'');
+        BUF_APPEND_LITERAL(&hint, "'?");
     }
     report_line(errors, NULL, "%s%.*s: no setting has this name%s", variable_prefix, SLICE_ARG(name), buf_cstr(&hint));
     buf_release(&hint);

@@ -71,10 +71,9 @@ static char *path_message(const char *text, struct slice module, struct slice ca
     buf_printf(&message, "'%s' is a path, not a module; write '", text);
     if (directory.len) buf_printf(&message, "--chdir %.*s ", SLICE_ARG(directory));
     buf_append_slice(&message, name);
-    if (callable.len)
-        buf_printf(&message, ":%.*s'", SLICE_ARG(callable));
-    else
-        buf_printf(&message, "' or '%.*s:application'", SLICE_ARG(name));
+    if (callable.len) buf_printf(&message, ":%.*s", SLICE_ARG(callable));
+    buf_append_char(&message, '\'');
+    if (!callable.len && !directory.len) buf_printf(&message, " or '%.*s:application'", SLICE_ARG(name));
     return buf_cstr(&message);
 }
 
