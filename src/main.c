@@ -5,6 +5,7 @@
 #include "config/describe.h"
 #include "http/parser.h"
 #include "process/arbiter.h"
+#include "process/reexec.h"
 #include "process/worker.h"
 #include "wsgi/wsgi.h"
 
@@ -52,6 +53,7 @@ int main(int argc, char **argv) {
     snprintf(details, sizeof(details), "(%s, %s)", wsgi_version(), parser_version());
     if (settings_answer_early(argc, argv, details)) return EXIT_SUCCESS;
     struct settings *s = load(argc, argv);
+    if (!s) reexec_go_back(argv);
     if (!s) return EXIT_SETTINGS;
     if (s->print_config) {
         describe_settings(s, stdout);

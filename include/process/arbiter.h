@@ -133,7 +133,7 @@ struct command_detail {
     const char *value;
 };
 
-/* Starts `command` in a shell with CSERVE_EVENT and the details in its environment; does not wait for it. NULL: nothing to do. */
+/* Starts `command` in a shell with EVENT, MASTER_PID and the details in its environment; does not wait for it. NULL: nothing to do. */
 void command_run(struct arbiter *a, const char *command, const char *event, const struct command_detail *details, size_t count);
 
 #endif

@@ -13,5 +13,7 @@ void reexec_watch(struct arbiter *a);
 /* Did an earlier image of this process leave its state? Then takes it over: scoreboard, links, sockets, workers. False if there is none.
  * Before anything else is opened. */
 bool reexec_resume(struct arbiter *a, struct settings *settings);
+/* For main() when the settings cannot be loaded: executes the old command again if this image is an upgrade. Else does nothing. */
+void reexec_go_back(char **argv);
 
 #endif

@@ -183,7 +183,6 @@ static void turn(struct arbiter *a) {
     recycle_check(a);
     reload_advance(a);
     seating_settle(a);
-    reload_advance(a);
     reload_collect(a);
     reassure(a);
 }
@@ -196,6 +195,7 @@ int arbiter_loop(struct arbiter *a) {
     a->now_ms = clock_mono_ms();
     a->watchdog_ms = a->notify.watchdog_ms ? a->now_ms : CLOCK_NEVER;
     a->patience_ms = CLOCK_NEVER;
+    reload_advance(a);
     seating_settle(a);
     reassure(a);
     while (!is_over(a)) turn(a);

@@ -14,8 +14,8 @@ static noreturn void become_command(const char *command, const char *event, cons
     signals_stop();
     signal(SIGPIPE, SIG_DFL);
     signals_restore(mask);
-    setenv("CSERVE_EVENT", event, 1);
-    setenv("CSERVE_MASTER_PID", arbiter, 1);
+    setenv("EVENT", event, 1);
+    setenv("MASTER_PID", arbiter, 1);
     for (size_t i = 0; i < count; i++) setenv(details[i].name, details[i].value, 1);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null >= 0) dup2(null, STDIN_FILENO);

@@ -26,7 +26,7 @@ static void log_death(struct arbiter *a, const struct slot *before, const struct
     char cause[128], tasks[768], next[48] = "";
     death_describe(d, cause, sizeof(cause));
     death_describe_tasks(&a->board->rows[before->index], (unsigned)before->settings->threads, a->now_ms, tasks, sizeof(tasks));
-    if (after->state == SLOT_WAITING && !a->ending) {
+    if (after->state == SLOT_WAITING && before->generation->phase == GENERATION_SERVING) {
         if (after->due_ms > a->now_ms) snprintf(next, sizeof(next), "; starting another in %.1f s", (double)(after->due_ms - a->now_ms) / 1000);
         else snprintf(next, sizeof(next), "; starting another");
     }
@@ -38,7 +38,7 @@ static void tell_command(struct arbiter *a, const struct slot *s, const char *ca
     if (!s->settings->exec_on_worker_exit) return;
     snprintf(pid, sizeof(pid), "%d", s->pid);
     snprintf(seat, sizeof(seat), "%u", s->seat);
-    const struct command_detail details[] = {{"CSERVE_WORKER_PID", pid}, {"CSERVE_WORKER", seat}, {"CSERVE_CAUSE", cause}};
+    const struct command_detail details[] = {{"WORKER_PID", pid}, {"WORKER", seat}, {"CAUSE", cause}};
     command_run(a, s->settings->exec_on_worker_exit, "worker_exit", details, ARRAY_LENGTH(details));
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/version.h"
 #include "io/signals.h"
 
 #include <errno.h>
@@ -17,9 +18,34 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STATE_VARIABLE "CSERVE_UPGRADE_FD"
+/* "STATE,OLD" or "STATE,OLD,failed": descriptors of the state and of the old command. Not CSERVE_*: those are settings. */
+#define STATE_VARIABLE "__CSERVE_UPGRADE"
 #define STATE_VERSION 1
 #define CHECK_MOST_MS 120000
+
+/* ---- what passes from image to image ---- */
+
+struct inheritance {
+    int state_fd;
+    int old_fd;
+    bool has_failed;
+};
+
+static bool read_inheritance(struct inheritance *i) {
+    const char *text = getenv(STATE_VARIABLE);
+    *i = (struct inheritance){-1, -1, false};
+    if (!text || sscanf(text, "%d,%d", &i->state_fd, &i->old_fd) < 1) return false;
+    i->has_failed = strstr(text, ",failed");
+    return true;
+}
+
+static void forget_inheritance(void) {
+    struct inheritance i;
+    read_inheritance(&i);
+    fd_close(&i.state_fd);
+    fd_close(&i.old_fd);
+    unsetenv(STATE_VARIABLE);
+}
 
 /* ---- the check ---- */
 
@@ -125,7 +151,7 @@ static void write_state(const struct arbiter *a, struct buf *out) {
 /* Into a memfd that survives execve(2), its number into the environment. -1 with errno. */
 static int leave_state(const struct arbiter *a) {
     struct buf text = BUF_INIT;
-    char number[16];
+    char numbers[40];
     int fd = memfd_create("cserve-state", 0);
     if (fd < 0) return -1;
     write_state(a, &text);
@@ -135,8 +161,8 @@ static int leave_state(const struct arbiter *a) {
         close(fd);
         return -1;
     }
-    snprintf(number, sizeof(number), "%d", fd);
-    setenv(STATE_VARIABLE, number, 1);
+    snprintf(numbers, sizeof(numbers), "%d,%d", fd, open("/proc/self/exe", O_PATH));
+    setenv(STATE_VARIABLE, numbers, 1);
     return fd;
 }
 
@@ -156,8 +182,7 @@ static void execute(struct arbiter *a) {
     int fault = errno;
     signals_restore(&mask);
     keep_all(a, false);
-    fd_close(&fd);
-    unsetenv(STATE_VARIABLE);
+    forget_inheritance();
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
     if (a->current->settings->chdir && chdir(a->current->settings->chdir))
@@ -178,12 +203,21 @@ void reexec_watch(struct arbiter *a) {
 
 /* ---- the new image ---- */
 
-static bool read_state(struct buf *text) {
-    const char *number = getenv(STATE_VARIABLE);
-    if (!number) return false;
-    int fd = atoi(number);
-    unsetenv(STATE_VARIABLE);
+void reexec_go_back(char **argv) {
+    struct inheritance i;
+    char numbers[48];
+    if (!read_inheritance(&i) || i.old_fd < 0 || i.has_failed) return;
+    snprintf(numbers, sizeof(numbers), "%d,%d,failed", i.state_fd, i.old_fd);
+    setenv(STATE_VARIABLE, numbers, 1);
+    fexecve(i.old_fd, argv, environ);
+}
+
+static bool read_state(struct inheritance *i, struct buf *text) {
     ssize_t got;
+    if (!read_inheritance(i)) return false;
+    int fd = i->state_fd;
+    unsetenv(STATE_VARIABLE);
+    fd_close(&i->old_fd);
     do {
         buf_reserve(text, 4096);
         got = read(fd, text->data + text->len, 4096);
@@ -267,7 +301,8 @@ bool reexec_resume(struct arbiter *a, struct settings *settings) {
     struct buf text = BUF_INIT;
     struct slice rest, line;
     int version = 0, pid = 0;
-    bool is_ours = read_state(&text) && sscanf(buf_cstr(&text), "cserve %d %d", &version, &pid) == 2 && version == STATE_VERSION &&
+    struct inheritance inheritance;
+    bool is_ours = read_state(&inheritance, &text) && sscanf(buf_cstr(&text), "cserve %d %d", &version, &pid) == 2 && version == STATE_VERSION &&
                    pid == getpid();
     if (!is_ours) {
         buf_release(&text);
@@ -283,7 +318,9 @@ bool reexec_resume(struct arbiter *a, struct settings *settings) {
     buf_release(&text);
     cope_with_foreign_board(a);
     keep_all(a, false);
-    a->is_up = a->is_reload_wanted = true;
-    log_info("took over %u workers from the old command", seating_count_alive(a, NULL));
+    a->is_up = true;
+    a->is_reload_wanted = !inheritance.has_failed;
+    if (inheritance.has_failed) log_error("upgrade failed: the new command could not load its settings; the old command goes on");
+    else log_info("cserve " CSERVE_VERSION " takes over %u workers from the old command", seating_count_alive(a, NULL));
     return a->board != NULL;
 }

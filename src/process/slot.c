@@ -79,6 +79,7 @@ static void kill_now(struct slot *s, uint64_t now_ms) {
 }
 
 static void kill_stopped(struct slot *s, uint64_t now_ms) {
+    s->was_asked_to_leave = true;
     if (!s->verdict) s->verdict = SLOT_KILLED_STOP;
     kill_now(s, now_ms);
 }

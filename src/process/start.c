@@ -112,7 +112,7 @@ static void warn_of_backlog(const struct settings *s) {
 
 static void announce(const struct arbiter *a) {
     const struct generation *g = a->current;
-    log_info("cserve " CSERVE_VERSION " starts %u workers for %s", g->seats, generation_name(g));
+    log_info("cserve " CSERVE_VERSION " starts: %u workers, %d threads each, for %s", g->seats, g->settings->threads, generation_name(g));
     for (size_t i = 0; i < g->sockets.count; i++) {
         const struct peer *local = &g->sockets.items[i]->local;
         bool is_v6 = memchr(local->text, ':', local->text_len);
@@ -136,7 +136,7 @@ int arbiter_run(int argc, char **argv, struct settings *settings) {
     oom_watch_start(&a->oom);
     take_signals(a);
     proctitle_set("cserve: master [%s]", generation_name(a->current));
-    announce(a);
+    if (!a->is_up) announce(a);
     int status = arbiter_loop(a);
     pidfile_drop(&a->pidfile);
     log_info("stopped");
