@@ -18,8 +18,8 @@
 
 #define COURIER_BATCH 16
 #define LEADER_WAKES_US 100
-#define FALSE_ALARMS_MAX 3
-#define CALM_MS 20   /* asleep for that long: what wakes it now is no steady load */
+#define FALSE_ALARMS_MAX 4
+#define CALM_MS 1000 /* asleep for that long: what wakes it now is no steady load */
 #define COARSE_MS 10 /* more than the coarse clock may be behind */
 
 static bool all_are_busy(const struct server *s) {
@@ -40,7 +40,7 @@ static bool have_long_been_busy(const struct server *s) {
 }
 
 /* True if no application thread has come back within handover_delay. Lock held, let go meanwhile. A courier that is often woken for nothing, under
- * steady load, naps longer: up to eight times. */
+ * steady load, naps longer: up to sixteen times. */
 static bool are_stuck(struct server *s) {
     if (s->courier_leads || (all_are_busy(s) && have_long_been_busy(s))) return all_are_busy(s);
     uint64_t answered = s->answered;

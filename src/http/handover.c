@@ -57,9 +57,10 @@ static void describe(const struct conn *c, struct message *m, struct iovec vecto
     vectors[2] = (struct iovec){body->memory.data, body->memory.len};
 }
 
+/* The only worker has no siblings, but whoever comes after it is one. */
 bool handover_is_possible(const struct server *s) {
-    return s->config.handover_give_fd >= 0 && s->settings->handover_delay && !s->config.is_only_worker &&
-           !(s->is_draining && s->drain_mode == SERVER_DRAIN_STOP);
+    if (s->config.handover_give_fd < 0 || !s->settings->handover_delay) return false;
+    return s->is_draining ? s->drain_mode == SERVER_DRAIN_RETIRE : !s->config.is_only_worker;
 }
 
 enum handover_result handover_give(struct conn *c) {

@@ -184,8 +184,6 @@ static bool check_fields(struct request *r, const struct settings *s, struct ref
     _Static_assert(FIELD_COUNT <= 64, "one bit for each field id");
     for (uint32_t i = 0; i < r->field_count; i++) {
         struct field *f = &r->fields[i];
-        size_t line = f->value.length ? f->value.offset + f->value.length - f->name.offset : f->name.length;
-        if (line > s->limit_request_field_size) return refuse(refusal, 431, "a field beyond limit_request_field_size", f->name);
         f->id = field_id_of(request_span(r, f->name));
         struct slice value = f->value.length ? trim_value(r, f) : slice_make("", 0);
         uint64_t bit = UINT64_C(1) << f->id;
@@ -220,8 +218,6 @@ bool head_check(struct request *r, const struct settings *settings, struct refus
     r->content_length = 0;
     r->is_head = slice_equal(request_span(r, r->method), SLICE("HEAD"));
     if (!check_version(r, refusal)) return false;
-    if (r->target.offset + r->target.length + 9 - r->method.offset > settings->limit_request_line)
-        return refuse(refusal, 414, "a request line beyond limit_request_line", NOTHING);
     r->keep_alive = r->minor_version != 0;
     return check_target(r, &authority, refusal) && check_fields(r, settings, refusal) && check_host(r, authority, refusal);
 }

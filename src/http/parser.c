@@ -14,6 +14,7 @@
 #define CHUNK_LINE_MAX 1024 /* size, extensions and line ends of one chunk */
 #define TRAILER_MAX 8192    /* all trailer fields of a message */
 #define FIELDS_AT_FIRST 24
+#define LINE_END 2
 
 static const char STAND_IN_METHOD[] = "POST ";
 
@@ -37,8 +38,23 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len) {
     return 0;
 }
 
+/* The line at hand ends at `end`, or is there up to it: the request line, or the last field. Asked whenever a line ends, not only for the whole
+ * head: which limit a client meets must not depend on how its bytes were cut. */
+static int check_line(struct parser *p, size_t end) {
+    const struct settings *s = p->settings;
+    const struct request *r = p->request;
+    if (r->field_count == 0) {
+        if (end <= r->method.offset + s->limit_request_line) return 0;
+        return refuse(p, 414, "a request line beyond limit_request_line", NO_SUBJECT);
+    }
+    struct span name = r->fields[r->field_count - 1].name;
+    if (end <= name.offset + s->limit_request_field_size) return 0;
+    return refuse(p, 431, "a field beyond limit_request_field_size", name);
+}
+
 static int field_begin(struct parser *p, const char *at) {
     struct request *r = p->request;
+    if (check_line(p, offset_of(p, at) - LINE_END)) return -1;
     if (r->field_count >= p->settings->limit_request_fields)
         return refuse(p, 431, "more fields than limit_request_fields", NO_SUBJECT);
     if (r->field_count == p->field_capacity) {
@@ -138,6 +154,7 @@ static int on_head_complete(llhttp_t *llhttp) {
     uint32_t end = end_of_last_line(r);
     p->head_length = end + 2;
     if (r->field_count) r->block = (struct span){r->fields[0].name.offset, end - r->fields[0].name.offset};
+    if (check_line(p, end - LINE_END)) return -1;
     if (!head_check(r, p->settings, &p->refusal)) {
         p->state = PARSER_REFUSED;
         return -1;
@@ -286,22 +303,21 @@ static bool feed_known_head(struct parser *p, const char *data, size_t len) {
     return true;
 }
 
-/* Counted over the line as a whole, whether it is complete or not. */
-static int check_head_limits(struct parser *p, size_t len) {
-    const struct settings *s = p->settings;
+/* llhttp reports a name when it has ended, or the input has: a name that a fault ended was not. Its limits come first all the same. */
+static void begin_faulty_field(struct parser *p, const char *fault) {
     const struct request *r = p->request;
-    if (p->state == PARSER_REFUSED) return -1;
-    if (r->field_count == 0) {
-        size_t line = r->target.length ? r->target.offset + r->target.length - r->method.offset + sizeof " HTTP/1.1" - 1 : 0;
-        if (line > s->limit_request_line || len - r->method.offset > s->limit_request_line + sizeof "\r\n\r\n")
-            if (p->state != PARSER_BODY && p->state != PARSER_COMPLETE)
-                return refuse(p, 414, "a request line beyond limit_request_line", NO_SUBJECT);
-        return 0;
-    }
-    const struct field *last = &r->fields[r->field_count - 1];
-    if (p->state == PARSER_HEAD && len - last->name.offset > s->limit_request_field_size + sizeof "\r\n\r\n")
-        return refuse(p, 431, "a field beyond limit_request_field_size", last->name);
-    return 0;
+    const char *newline = memrchr(r->head, '\n', (size_t)(fault - r->head));
+    if (!newline || newline + 1 == fault || newline[1] == '\r') return;
+    uint32_t known = r->field_count ? r->fields[r->field_count - 1].name.offset : r->method.offset;
+    if (offset_of(p, newline + 1) > known) field_begin(p, newline + 1);
+}
+
+/* Of a head that is not whole: is it too large already? */
+static void check_part(struct parser *p, const char *end, bool is_faulty) {
+    if (p->state == PARSER_HEAD && is_faulty) begin_faulty_field(p, end);
+    /* Up to three bytes behind the line may be its CR LF and the CR of an empty one. */
+    size_t length = offset_of(p, end);
+    if (p->state == PARSER_HEAD && length > 3) check_line(p, length - 3);
 }
 
 static void map_llhttp_error(struct parser *p, enum llhttp_errno error) {
@@ -321,7 +337,8 @@ size_t parser_feed(struct parser *p, const char *data, size_t len) {
     enum llhttp_errno error = llhttp_execute(&p->llhttp, data + from, len - from);
     if (in_head) {
         p->offset = (uint32_t)len;
-        if (check_head_limits(p, len)) return len;
+        check_part(p, error == HPE_OK ? data + len : llhttp_get_error_pos(&p->llhttp), error != HPE_OK);
+        if (p->state == PARSER_REFUSED) return len;
     }
     if (error == HPE_PAUSED && p->state == PARSER_COMPLETE) {
         const char *end = llhttp_get_error_pos(&p->llhttp);

@@ -9,13 +9,15 @@
 
 #define COPY_BYTES (24 * 1024) /* bodies up to this are copied behind the head: one send is cheaper than two vectors */
 
+/* RFC 9110, 5.6.2: the bytes of a token. */
+static const bool TOKEN[256] = {
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1, ['^'] = 1,
+    ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+};
+
 static bool is_token(struct slice s) {
-    static const uint32_t allowed[8] = {0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff};
     bool good = s.len > 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        good &= allowed[c >> 5] >> (c & 31) & 1;
-    }
+    for (size_t i = 0; i < s.len; i++) good &= TOKEN[(unsigned char)s.data[i]];
     return good;
 }
 
@@ -50,9 +52,9 @@ const char *response_start(struct exchange *x, struct slice status) {
     r->status = (uint16_t)((d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0'));
     r->is_bodiless = x->request.is_head || r->status == 204 || r->status == 304;
     buf_reserve(&r->out, 512);
-    BUF_APPEND_LITERAL(&r->out, "HTTP/1.1 ");
+    buf_append(&r->out, "HTTP/1.1 ", 9);
     buf_append_slice(&r->out, status);
-    BUF_APPEND_LITERAL(&r->out, "\r\n");
+    buf_append(&r->out, "\r\n", 2);
     return NULL;
 }
 
@@ -88,6 +90,21 @@ static enum special_field special_field_of(struct slice name) {
 #undef IS
 }
 
+/* "name: value" CRLF, with one check for room. */
+static void append_line(struct buf *out, struct slice name, struct slice value) {
+    buf_reserve(out, name.len + value.len + 4);
+    char *at = out->data + out->len;
+    memcpy(at, name.data, name.len);
+    at += name.len;
+    *at++ = ':';
+    *at++ = ' ';
+    memcpy(at, value.data, value.len);
+    at += value.len;
+    *at++ = '\r';
+    *at++ = '\n';
+    out->len = (size_t)(at - out->data);
+}
+
 const char *response_check_field(struct slice name, struct slice value) {
     if (!is_token(name)) return "a field name that is not a token";
     if (has_control_bytes(value)) return "a field value with control characters";
@@ -117,11 +134,7 @@ const char *response_add(struct exchange *x, struct slice name, struct slice val
     case FIELD_PLAIN:
         break;
     }
-    buf_reserve(&r->out, name.len + value.len + 4);
-    buf_append_slice(&r->out, name);
-    BUF_APPEND_LITERAL(&r->out, ": ");
-    buf_append_slice(&r->out, value);
-    BUF_APPEND_LITERAL(&r->out, "\r\n");
+    append_line(&r->out, name, value);
     return NULL;
 }
 
@@ -148,9 +161,7 @@ static void append_date(struct response *r) {
                  months + 3 * t.tm_mon, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
         r->date_second = (uint64_t)now.tv_sec;
     }
-    BUF_APPEND_LITERAL(&r->out, "Date: ");
-    buf_append(&r->out, r->date, 29);
-    BUF_APPEND_LITERAL(&r->out, "\r\n");
+    append_line(&r->out, SLICE("Date"), slice_make(r->date, 29));
 }
 
 /* How the end of the body will be known (RFC 9112, 6.3), and whether the connection goes on. */
@@ -177,11 +188,7 @@ static bool finish_head(struct exchange *x) {
     }
     const char *server = x->server->settings->server_header;
     buf_reserve(&r->out, 256);
-    if (!r->has_server && *server) {
-        BUF_APPEND_LITERAL(&r->out, "Server: ");
-        buf_append_cstr(&r->out, server);
-        BUF_APPEND_LITERAL(&r->out, "\r\n");
-    }
+    if (!r->has_server && *server) append_line(&r->out, SLICE("Server"), slice_of(server));
     if (!r->has_date) append_date(r);
     append_framing(x);
     BUF_APPEND_LITERAL(&r->out, "\r\n");
