@@ -27,6 +27,7 @@ struct fixture {
     unsigned thread_count;
     _Atomic unsigned served;
     struct handler handler;
+    _Atomic bool retires;
     int gate; /* eventfd: "/slow" waits for it */
 };
 
@@ -36,6 +37,7 @@ static void echo(void *ctx, struct exchange *x) {
     const struct request *r = &x->request;
     struct buf text = BUF_INIT;
     f->served++;
+    if (slice_equal(request_span(r, r->path), SLICE("/nap"))) usleep(5000);
     if (slice_equal(request_span(r, r->path), SLICE("/slow"))) {
         uint64_t count;
         assert_int_equal(read(f->gate, &count, sizeof count), sizeof count);
@@ -61,8 +63,9 @@ static void echo(void *ctx, struct exchange *x) {
 }
 
 static void on_stop(struct loop_source *source, uint32_t events) {
+    struct fixture *f = CONTAINER_OF(source, struct fixture, stop);
     (void)events;
-    server_drain(CONTAINER_OF(source, struct fixture, stop)->server, SERVER_DRAIN_STOP);
+    server_drain(f->server, f->retires ? SERVER_DRAIN_RETIRE : SERVER_DRAIN_STOP);
 }
 
 struct runner {
@@ -405,6 +408,72 @@ static void a_request_behind_a_slow_one_is_answered_by_a_sibling(void **state) {
     close(pair[1]);
 }
 
+#define CLIENTS 12
+#define REQUESTS 120
+
+struct client {
+    pthread_t thread;
+    int fd;
+    unsigned seed;
+    unsigned answered;
+};
+
+/* One connection, one request after the other, a fifth of them slow; each answer must be the one to its own request. */
+static void *run_client(void *arg) {
+    struct client *client = arg;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        char request[160], wanted[64], text[1024] = "";
+        bool naps = rand_r(&client->seed) % 5 == 0;
+        int length = snprintf(request, sizeof request, "GET %s?%u HTTP/1.1\r\nHost: x\r\n\r\n", naps ? "/nap" : "/quick", client->seed);
+        snprintf(wanted, sizeof wanted, "\r\n\r\nGET %s %u ", naps ? "/nap" : "/quick", client->seed);
+        if (send(client->fd, request, (size_t)length, MSG_NOSIGNAL) != length) return NULL;
+        for (size_t got = 0; !strstr(text, wanted);) {
+            ssize_t n = recv(client->fd, text + got, sizeof text - 1 - got, 0);
+            if (n <= 0) return NULL;
+            got += (size_t)n;
+            text[got] = 0;
+        }
+        client->answered++;
+    }
+    return NULL;
+}
+
+static void retire(struct fixture *f) {
+    f->retires = true;
+    stop(f);
+}
+
+static void retiring_servers_lose_no_connection(void **state) {
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct settings settings = DEFAULTS;
+    settings.threads = 2;
+    struct fixture *servers[] = {start_beside(settings, 2, pair), start_beside(settings, 2, pair)};
+    struct client clients[CLIENTS] = {0};
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i].fd = dial(servers[i % 2]);
+        clients[i].seed = i + 1;
+        assert_int_equal(pthread_create(&clients[i].thread, NULL, run_client, &clients[i]), 0);
+    }
+    for (unsigned round = 0; round < 6; round++) {
+        struct fixture *next = start_beside(settings, 2, pair);
+        unsigned enough = servers[round % 2]->served + 20;
+        for (int i = 0; i < 2000 && servers[round % 2]->served < enough; i++) usleep(1000);
+        retire(servers[round % 2]);
+        servers[round % 2] = next;
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        pthread_join(clients[i].thread, NULL);
+        assert_int_equal(clients[i].answered, REQUESTS);
+        close(clients[i].fd);
+    }
+    stop(servers[0]);
+    stop(servers[1]);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void a_request_beyond_the_timeout_is_answered_with_504(void **state) {
     (void)state;
     int pair[2];
@@ -463,6 +532,7 @@ int main(void) {
         cmocka_unit_test(large_bodies_go_through_a_file),
         cmocka_unit_test(threads_share_the_loop),
         cmocka_unit_test(a_request_behind_a_slow_one_is_answered_by_a_sibling),
+        cmocka_unit_test(retiring_servers_lose_no_connection),
         cmocka_unit_test(a_request_beyond_the_timeout_is_answered_with_504),
         cmocka_unit_test(draining_answers_what_was_sent_before),
     };
