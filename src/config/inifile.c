@@ -111,7 +111,8 @@ static bool has_control_byte(struct reader *r, struct slice line) {
     return false;
 }
 
-/* "[name]": inih would ignore what follows the bracket, and say nothing of a section without keys. */
+/* "[name]": inih would ignore what follows the bracket, and say nothing of a section without keys. It learns only that one begins: the
+ * name may be longer than its lines. */
 static bool read_section(struct reader *r, struct slice line) {
     struct slice name = slice_trim(line);
     flush(r);
@@ -138,7 +139,7 @@ static struct slice read_glue(struct reader *r, struct slice line) {
 
 /* What inih is to read in place of the file's next line; an empty slice for what is no business of inih's. */
 static struct slice next_line(struct reader *r, size_t room) {
-    static const struct slice nothing = {"", 0};
+    static const struct slice nothing = {"", 0}, any_section = {"[]", 2};
     struct slice line;
     slice_next(&r->rest, '\n', &line);
     r->line++;
@@ -153,7 +154,7 @@ static struct slice next_line(struct reader *r, size_t room) {
     }
     r->is_indented = line.data[0] == ' ' || line.data[0] == '\t';
     bool is_continuation = r->glue || (r->is_indented && r->has_key);
-    if (text.data[0] == '[' && !is_continuation) return read_section(r, line) ? line : nothing;
+    if (text.data[0] == '[' && !is_continuation) return read_section(r, line) ? any_section : nothing;
     line = read_glue(r, line);
     if (!line.len) {
         report(r, r->line, "the line holds nothing but '\\'");
