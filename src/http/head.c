@@ -22,7 +22,7 @@ static bool is_hex(char c) {
 /* Exactly one space, "HTTP/1.0" or "HTTP/1.1", CRLF: llhttp would let more blanks pass, and versions that are not ours. */
 static bool check_version(struct request *r, struct refusal *refusal) {
     const char *at = r->head + r->target.offset + r->target.length;
-    if (r->target.offset != r->method.offset + r->method.length + 1 || memcmp(at, " HTTP/", 6) != 0)
+    if (r->target.offset != r->method.offset + r->method.length + 1 || strncmp(at, " HTTP/", 6) != 0)
         return refuse(refusal, 400, "a request line that is not 'method target HTTP/1.1'", NOTHING);
     if (at[6] != '1' || at[7] != '.' || (at[8] != '0' && at[8] != '1'))
         return refuse(refusal, 505, "a version other than HTTP/1.0 and HTTP/1.1", NOTHING);
