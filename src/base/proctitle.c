@@ -14,7 +14,7 @@
 static struct {
     char *memory;
     size_t bytes;
-    char **arguments; /* the copies, for ever */
+    char **kept; /* all copies, for ever: setenv(3) forgets what it replaces */
 } title;
 
 /* Is `text` the string that follows the title's memory? Then it belongs to it. */
@@ -27,13 +27,12 @@ void proctitle_init(int argc, char **argv) {
     if (argc < 1 || title.memory) return;
     title.memory = argv[0];
     for (int i = 0; i < argc; i++) claim(argv[i]);
-    title.arguments = mem_zalloc((size_t)argc, sizeof(*title.arguments));
-    for (int i = 0; i < argc; i++) argv[i] = title.arguments[i] = mem_strdup(argv[i]);
-
     size_t count = 0;
     while (environ && environ[count]) claim(environ[count++]);
+    char **kept = title.kept = mem_zalloc((size_t)argc + count, sizeof(*kept));
+    for (int i = 0; i < argc; i++) argv[i] = *kept++ = mem_strdup(argv[i]);
     char **copy = mem_zalloc(count + 1, sizeof(*copy));
-    for (size_t i = 0; i < count; i++) copy[i] = mem_strdup(environ[i]);
+    for (size_t i = 0; i < count; i++) copy[i] = *kept++ = mem_strdup(environ[i]);
     environ = copy;
 
     program_invocation_name = argv[0];
