@@ -113,6 +113,15 @@ static bool is_nearer(struct slice key, struct slice name, unsigned *best) {
     return true;
 }
 
+/* The first key that begins with `key`: an abbreviation. */
+static const char *longer_name(struct slice key) {
+    for (size_t i = 0; i < options_count && key.len > 2; i++) {
+        struct slice name = slice_of(options[i].key);
+        if (name.len > key.len && is_same_name(slice_make(name.data, key.len), key)) return options[i].key;
+    }
+    return NULL;
+}
+
 const char *option_nearest(struct slice key) {
     /* Beyond a third of the letters it is another word. */
     unsigned best = (unsigned)(key.len < 6 ? 2 : key.len / 3) + 1;
@@ -124,7 +133,7 @@ const char *option_nearest(struct slice key) {
         while (slice_next(&rest, ' ', &alias))
             if (is_nearer(key, alias, &best)) nearest = o->key;
     }
-    return nearest;
+    return nearest ? nearest : longer_name(key);
 }
 
 void option_append_flag(const struct option *o, struct buf *out) {

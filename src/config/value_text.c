@@ -40,7 +40,7 @@ const struct value_type value_text = {
 
 static char *absolute(const char *path) {
     if (*path == '/' || strcmp(path, "-") == 0) return mem_strdup(path);
-    while (path[0] == '.' && path[1] == '/') path += 2;
+    while (path[0] == '.' && path[1] == '/') path += 1 + strspn(path + 1, "/");
     char *here = getcwd(NULL, 0);
     if (!here) return mem_strdup(path); /* a deleted directory: the path leads nowhere either way */
     bool is_here = !*path || strcmp(path, ".") == 0;
