@@ -43,7 +43,7 @@ static unsigned cpus_by_affinity(void) {
 static unsigned bounded(unsigned bound, struct slice quota, struct slice period) {
     uint64_t quota_us, period_us;
     if (!slice_to_u64(quota, &quota_us) || !slice_to_u64(period, &period_us) || !period_us) return bound;
-    uint64_t cpus = (quota_us + period_us - 1) / period_us;
+    uint64_t cpus = quota_us / period_us + (quota_us % period_us != 0);
     if (cpus < 1) cpus = 1;
     return cpus < bound ? (unsigned)cpus : bound;
 }

@@ -69,7 +69,7 @@ static int on_inih_value(void *user, const char *section UNUSED, const char *nam
         return 1;
     }
     if (!is_continuation) {
-        r->has_key = true;
+        r->has_key = *name != '\0';
         if (!*name) {
             report(r, r->line, "there is no key in front of '='");
             return 1;
