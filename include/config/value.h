@@ -32,7 +32,7 @@ extern const struct value_type value_word;    /* an enum whose names are the opt
 /* value_text.c */
 extern const struct value_type value_string; /* "" is not set */
 extern const struct value_type value_text;   /* "" is a value */
-extern const struct value_type value_path;   /* made absolute against the current directory; "-" stays */
+extern const struct value_type value_path;   /* made absolute against the current directory; "-" and "syslog:" stay */
 extern const struct value_type value_application;
 extern const struct value_type value_list;
 extern const struct value_type value_path_list;

@@ -50,7 +50,7 @@ static void report(struct reader *r, unsigned line, const char *message) {
 /* --- from inih: one value --- */
 
 static void append_glued(struct reader *r, const char *value) {
-    buf_append_cstr(&r->value, r->glue);
+    if (r->value.len) buf_append_cstr(&r->value, r->glue);
     buf_append_cstr(&r->value, value);
 }
 

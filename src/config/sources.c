@@ -130,7 +130,7 @@ static void read_variable(struct assignments *out, struct slice name, const char
 }
 
 void source_variables(struct assignments *out, struct buf *errors, struct buf *notes) {
-    for (char **variable = environ; *variable; variable++) {
+    for (char **variable = environ; variable && *variable; variable++) {
         struct slice name = slice_of(*variable);
         if (!slice_starts_with(name, slice_of(variable_prefix))) continue;
         size_t equals = slice_find(name, '='), prefix = sizeof(variable_prefix) - 1;

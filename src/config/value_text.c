@@ -38,8 +38,13 @@ const struct value_type value_text = {
 
 /* --- paths --- */
 
+/* What stands for a file but is none. */
+static bool is_special(const char *path) {
+    return strcmp(path, "-") == 0 || strncmp(path, "syslog:", 7) == 0;
+}
+
 static char *absolute(const char *path) {
-    if (*path == '/' || strcmp(path, "-") == 0) return mem_strdup(path);
+    if (*path == '/' || is_special(path)) return mem_strdup(path);
     while (path[0] == '.' && path[1] == '/') path += 1 + strspn(path + 1, "/");
     char *here = getcwd(NULL, 0);
     if (!here) return mem_strdup(path); /* a deleted directory: the path leads nowhere either way */
