@@ -26,6 +26,7 @@ struct option {
     const char *aliases; /* Gunicorn's long flags without their dashes, separated by spaces; may be NULL */
     enum option_group group;
     const struct value_type *type;
+    const char *metavar; /* in place of the type's; may be NULL */
     size_t offset, width;     /* of the field in struct settings */
     const char *standard;     /* the default as text, parsed like user input; "" where nothing is set */
     const char *variable;     /* a foreign variable that gives the default, as $PORT; NULL: none */
@@ -63,6 +64,10 @@ unsigned edit_distance(struct slice a, struct slice b, unsigned bound);
 
 /* The long flag of a key: its underscores as dashes. */
 void option_append_flag(const struct option *o, struct buf *out);
+
+static inline const char *option_metavar(const struct option *o) {
+    return o->metavar ? o->metavar : o->type->metavar;
+}
 
 static inline void *option_field(const struct option *o, struct settings *s) {
     return (char *)s + o->offset;

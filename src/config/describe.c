@@ -30,9 +30,9 @@ static void append_invocation(const struct option *o, struct buf *out) {
         BUF_APPEND_LITERAL(out, "      ");
     option_append_flag(o, out);
     if (o->implied)
-        buf_printf(out, " [%s]", o->type->metavar);
+        buf_printf(out, " [%s]", option_metavar(o));
     else if (!o->type->is_flag)
-        buf_printf(out, " %s", o->type->metavar);
+        buf_printf(out, " %s", option_metavar(o));
 }
 
 static void append_words(const struct option *o, struct buf *out) {
@@ -67,9 +67,10 @@ static void write_option(FILE *out, const struct option *o) {
 
 void describe_help(FILE *out) {
     fputs("usage: cserve [options] [module:callable]\n\n"
-          "Serves a WSGI application over HTTP. Settings come from the command line, CSERVE_CMD_ARGS, variables\n"
-          "CSERVE_KEY and an ini file, the former before the latter. Sizes take k, m, g; times take ms, s, m, h, and\n"
-          "a plain number is seconds; lists are separated by commas, or the option is repeated.\n",
+          "Serves a WSGI application over HTTP. Settings come from the command line, CSERVE_CMD_ARGS,\n"
+          "variables CSERVE_KEY and an ini file; an earlier one of these wins over a later one. Sizes take\n"
+          "k, m, g; times take ms, s, m, h, and a plain number is seconds; lists are separated by commas, or\n"
+          "the option is repeated. --no-KEY turns a flag off.\n",
           out);
     for (enum option_group group = 0; group < GROUP_COUNT; group++) {
         fprintf(out, "\n%s:\n", option_group_title(group));

@@ -144,7 +144,7 @@ static void write_man_option(FILE *out, const struct option *o) {
     }
     write_roff_flag(out, "", buf_cstr(&flag));
     buf_release(&flag);
-    if (!o->type->is_flag) fprintf(out, o->implied ? " [\\fI%s\\fR]" : " \\fI%s\\fR", o->type->metavar);
+    if (!o->type->is_flag) fprintf(out, o->implied ? " [\\fI%s\\fR]" : " \\fI%s\\fR", option_metavar(o));
     fputc('\n', out);
     write_roff(out, o->help);
     for (size_t i = 0; o->words && o->group != GROUP_GUNICORN && o->words[i]; i++)
@@ -186,7 +186,7 @@ void describe_man(FILE *out) {
           ".TP\n1\nA setting is wrong.\n"
           ".TP\n3\nThe workers cannot start.\n"
           ".TP\n4\nThe application cannot be loaded.\n"
-          ".SH FILES\n.TP\n./cserve.ini\nRead if it is there and no other file is named.\n"
+          ".SH FILES\n.TP\n\\&./cserve.ini\nRead if it is there and no other file is named.\n"
           ".SH EXAMPLES\n.nf\ncserve wsgi:app\ncserve \\-c /etc/cserve.ini \\-w 4 \\-b unix:/run/cserve.sock wsgi:app\n.fi\n",
           out);
 }

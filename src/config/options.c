@@ -21,26 +21,26 @@ const struct option options[] = {
     {FIELD(wsgi_app), .group = GROUP_APPLICATION, .type = &value_application, .standard = "", RELOADABLE,
      .help = "The application: 'module:callable', 'module' for 'module:application', or 'module:factory(arguments)'. On the command "
              "line it may stand alone, without a flag."},
-    {FIELD(config), .flag = 'c', .group = GROUP_APPLICATION, .type = &value_path, .standard = "", .is_for_invocation = true,
+    {FIELD(config), .flag = 'c', .group = GROUP_APPLICATION, .type = &value_path, .metavar = "FILE", .standard = "", .is_for_invocation = true,
      .help = "Read settings from this ini file: its section [cserve] holds the keys of this list, [env] the application's environment. "
              "./cserve.ini is read if it is there and no other file is named."},
     {FIELD(check_config), .group = GROUP_APPLICATION, .type = &value_bool, .standard = "false", .is_for_invocation = true,
      .help = "Check the settings, import the application, and exit: 0 if all is well, 1 for the settings, 4 for the application."},
     {FIELD(print_config), .group = GROUP_APPLICATION, .type = &value_bool, .standard = "false", .is_for_invocation = true,
      .help = "Print the settings in effect, each with its origin, and exit."},
-    {FIELD(chdir), .group = GROUP_APPLICATION, .type = &value_path, .standard = "", RELOADABLE,
+    {FIELD(chdir), .group = GROUP_APPLICATION, .type = &value_path, .metavar = "DIR", .standard = "", RELOADABLE,
      .help = "Change to this directory before the application is imported, and put it first on sys.path. The current directory unless "
              "set."},
-    {FIELD(pythonpath), .group = GROUP_APPLICATION, .type = &value_path_list, .standard = "", RELOADABLE,
+    {FIELD(pythonpath), .group = GROUP_APPLICATION, .type = &value_path_list, .metavar = "DIR", .standard = "", RELOADABLE,
      .help = "Directories to add to sys.path."},
-    {FIELD(virtualenv), .group = GROUP_APPLICATION, .type = &value_path, .standard = "", .variable = "VIRTUAL_ENV",
+    {FIELD(virtualenv), .group = GROUP_APPLICATION, .type = &value_path, .metavar = "DIR", .standard = "", .variable = "VIRTUAL_ENV",
      .help = "The virtual environment whose packages the application sees. Unless set: the one that is active, else the one that cserve is "
              "installed in."},
     {FIELD(python_optimize), .group = GROUP_APPLICATION, .type = &value_number, .standard = "0", .max = 2,
      .help = "As PYTHONOPTIMIZE: 1 removes assertions, 2 docstrings too."},
     {FIELD(python_unbuffered), .group = GROUP_APPLICATION, .type = &value_bool, .standard = "false",
      .help = "As PYTHONUNBUFFERED: what the application prints is written at once."},
-    {FIELD(warnings), .group = GROUP_APPLICATION, .type = &value_list, .standard = "",
+    {FIELD(warnings), .group = GROUP_APPLICATION, .type = &value_list, .metavar = "FILTER", .standard = "",
      .help = "Python's warning filters, as after python -W: 'error', 'ignore::DeprecationWarning'."},
     {FIELD(raw_env), .flag = 'e', .aliases = "env", .group = GROUP_APPLICATION, .type = &value_environment, .standard = "", RELOADABLE,
      .help = "A variable NAME=VALUE for the application's environment; repeatable. In the file, the section [env] is the handier place."},
@@ -49,7 +49,7 @@ const struct option options[] = {
              "still serves new code."},
 
     /* --- sockets --- */
-    {FIELD(bind), .flag = 'b', .group = GROUP_SOCKETS, .type = &value_list, .standard = "127.0.0.1:8000", .variable = "PORT",
+    {FIELD(bind), .flag = 'b', .group = GROUP_SOCKETS, .type = &value_list, .metavar = "ADDRESS", .standard = "127.0.0.1:8000", .variable = "PORT",
      .prefix = "0.0.0.0:", RELOADABLE,
      .help = "Where to listen: HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, unix:@abstract or fd://N; repeatable."},
     {FIELD(backlog), .group = GROUP_SOCKETS, .type = &value_number, .standard = "2048", .min = 1, .max = 1 << 20,
@@ -92,7 +92,7 @@ const struct option options[] = {
     /* --- process --- */
     {FIELD(daemon), .flag = 'D', .group = GROUP_PROCESS, .type = &value_bool, .standard = "false",
      .help = "Run in the background. The command returns when the service answers, or with the reason why it does not."},
-    {FIELD(pidfile), .flag = 'p', .aliases = "pid", .group = GROUP_PROCESS, .type = &value_path, .standard = "",
+    {FIELD(pidfile), .flag = 'p', .aliases = "pid", .group = GROUP_PROCESS, .type = &value_path, .metavar = "FILE", .standard = "",
      .help = "Write the master's process id to this file. If the process named in it lives, the start is refused."},
     {FIELD(user), .flag = 'u', .group = GROUP_PROCESS, .type = &value_user, .standard = "",
      .help = "Workers run as this user, by name or number."},
@@ -102,7 +102,7 @@ const struct option options[] = {
      .help = "Give workers all groups of their user, too."},
     {FIELD(umask), .flag = 'm', .group = GROUP_PROCESS, .type = &value_mode, .standard = "0022", .max = 0777,
      .help = "File mode bits that files of workers never get."},
-    {FIELD(proc_name), .flag = 'n', .aliases = "name", .group = GROUP_PROCESS, .type = &value_string, .standard = "",
+    {FIELD(proc_name), .flag = 'n', .aliases = "name", .group = GROUP_PROCESS, .type = &value_string, .metavar = "NAME", .standard = "",
      .help = "What ps(1) shows between the brackets of 'cserve: master [...]'; the application unless set."},
 
     /* --- connections --- */
@@ -131,7 +131,7 @@ const struct option options[] = {
      .help = "What a slow reader has not taken of an answer waits in memory up to this size, then in a file in spool_dir."},
     {FIELD(response_spool), .group = GROUP_LIMITS, .type = &value_size, .standard = "1g", RELOADABLE,
      .help = "Largest such file; beyond it the application waits for the reader."},
-    {FIELD(spool_dir), .group = GROUP_LIMITS, .type = &value_path, .standard = "/tmp", .variable = "TMPDIR", RELOADABLE,
+    {FIELD(spool_dir), .group = GROUP_LIMITS, .type = &value_path, .metavar = "DIR", .standard = "/tmp", .variable = "TMPDIR", RELOADABLE,
      .help = "Directory of the temporary files for large bodies and answers; they have no name there and vanish with the process."},
     {FIELD(sendfile), .group = GROUP_LIMITS, .type = &value_bool, .standard = "true", RELOADABLE,
      .help = "Send files of wsgi.file_wrapper with sendfile(2)."},
@@ -145,7 +145,7 @@ const struct option options[] = {
      .standard = "X-Forwarded-Proto:https, X-Forwarded-Protocol:ssl, X-Forwarded-Ssl:on", RELOADABLE,
      .help = "Header fields and values by which a trusted proxy says that the request came over https; contradicting ones are refused "
              "with 400."},
-    {FIELD(forwarder_headers), .group = GROUP_PROXIES, .type = &value_list, .standard = "SCRIPT_NAME, PATH_INFO", RELOADABLE,
+    {FIELD(forwarder_headers), .group = GROUP_PROXIES, .type = &value_list, .metavar = "NAME", .standard = "SCRIPT_NAME, PATH_INFO", RELOADABLE,
      .help = "Header fields with an underscore in their name that are believed when they come from a trusted proxy."},
     {FIELD(header_map), .group = GROUP_PROXIES, .type = &value_word, .words = header_map_words, .standard = "drop", RELOADABLE,
      .help = "What happens to other header fields with an underscore: they are dropped, or the request is refused."},
@@ -157,12 +157,12 @@ const struct option options[] = {
     /* --- answers and logs --- */
     {FIELD(server_header), .group = GROUP_LOGS, .type = &value_text, .standard = "cserve", RELOADABLE,
      .help = "Value of the Server header field; empty leaves it out. The application's own wins."},
-    {FIELD(accesslog), .aliases = "access-logfile", .group = GROUP_LOGS, .type = &value_path, .standard = "", RELOADABLE,
+    {FIELD(accesslog), .aliases = "access-logfile", .group = GROUP_LOGS, .type = &value_path, .metavar = "FILE", .standard = "", RELOADABLE,
      .help = "Write a line for each answer to this file; '-' is stdout. None unless set."},
-    {FIELD(access_log_format), .aliases = "access-logformat", .group = GROUP_LOGS, .type = &value_string, .standard = "combined", RELOADABLE,
+    {FIELD(access_log_format), .aliases = "access-logformat", .group = GROUP_LOGS, .type = &value_string, .metavar = "FORMAT", .standard = "combined", RELOADABLE,
      .help = "What such a line holds, in Gunicorn's atoms (%(h)s, %(r)s, ...). 'combined' is Gunicorn's default, 'common' the same without "
              "referer and agent."},
-    {FIELD(errorlog), .aliases = "error-logfile log-file", .group = GROUP_LOGS, .type = &value_path, .standard = "-", RELOADABLE,
+    {FIELD(errorlog), .aliases = "error-logfile log-file", .group = GROUP_LOGS, .type = &value_path, .metavar = "FILE", .standard = "-", RELOADABLE,
      .help = "The log of the server and of wsgi.errors; '-' is stderr."},
     {FIELD(loglevel), .aliases = "log-level", .group = GROUP_LOGS, .type = &value_word, .words = level_words, .standard = "info", RELOADABLE,
      .help = "The least important messages that are logged."},
@@ -170,27 +170,27 @@ const struct option options[] = {
      .help = "Send what the application writes to stdout and stderr to the errorlog."},
 
     /* --- hooks --- */
-    {FIELD(hooks), .group = GROUP_HOOKS, .type = &value_string, .standard = "", RELOADABLE,
+    {FIELD(hooks), .group = GROUP_HOOKS, .type = &value_string, .metavar = "MODULE", .standard = "", RELOADABLE,
      .help = "Python module with functions that have Gunicorn's names (post_fork, pre_request, worker_exit, ...); those that it has are called."},
-    {FIELD(exec_when_ready), .group = GROUP_HOOKS, .type = &value_string, .standard = "", RELOADABLE,
+    {FIELD(exec_when_ready), .group = GROUP_HOOKS, .type = &value_string, .metavar = "COMMAND", .standard = "", RELOADABLE,
      .help = "Command that the master runs when the first workers are ready."},
-    {FIELD(exec_on_reload), .group = GROUP_HOOKS, .type = &value_string, .standard = "", RELOADABLE,
+    {FIELD(exec_on_reload), .group = GROUP_HOOKS, .type = &value_string, .metavar = "COMMAND", .standard = "", RELOADABLE,
      .help = "Command that the master runs after a reload."},
-    {FIELD(exec_on_worker_exit), .group = GROUP_HOOKS, .type = &value_string, .standard = "", RELOADABLE,
+    {FIELD(exec_on_worker_exit), .group = GROUP_HOOKS, .type = &value_string, .metavar = "COMMAND", .standard = "", RELOADABLE,
      .help = "Command that the master runs when a worker has ended."},
-    {FIELD(exec_on_exit), .group = GROUP_HOOKS, .type = &value_string, .standard = "", RELOADABLE,
+    {FIELD(exec_on_exit), .group = GROUP_HOOKS, .type = &value_string, .metavar = "COMMAND", .standard = "", RELOADABLE,
      .help = "Command that the master runs when it ends."},
 
     /* --- development --- */
     {FIELD(reload), .group = GROUP_DEVELOPMENT, .type = &value_bool, .standard = "false",
      .help = "Reload when a file changes that the application imported. Not together with daemon."},
-    {FIELD(reload_extra_files), .aliases = "reload-extra-file", .group = GROUP_DEVELOPMENT, .type = &value_path_list, .standard = "",
+    {FIELD(reload_extra_files), .aliases = "reload-extra-file", .group = GROUP_DEVELOPMENT, .type = &value_path_list, .metavar = "FILE", .standard = "",
      .help = "More files whose change reloads."},
 
     /* --- Gunicorn's --- */
-    {.key = "worker_class", .flag = 'k', .group = GROUP_GUNICORN, .type = &value_ignored, .words = worker_class_words, .standard = "",
+    {.key = "worker_class", .flag = 'k', .group = GROUP_GUNICORN, .type = &value_ignored, .metavar = "CLASS", .words = worker_class_words, .standard = "",
      .help = "Accepted for 'sync' and 'gthread' and ignored: one kind of worker does what both do."},
-    {.key = "worker_tmp_dir", .group = GROUP_GUNICORN, .type = &value_ignored, .standard = "",
+    {.key = "worker_tmp_dir", .group = GROUP_GUNICORN, .type = &value_ignored, .metavar = "DIR", .standard = "",
      .help = "Accepted and ignored: there is no heartbeat file."},
 };
 
