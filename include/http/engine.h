@@ -73,6 +73,7 @@ struct server {
     bool courier_waits;       /* in loop_wait(), without the lock: its batch is its own */
     bool courier_leads;       /* every application thread is stuck: listeners are not watched */
     unsigned false_alarms;    /* in a row, up to a bound */
+    uint64_t answered_at_plan; /* `answered` when the courier last went to sleep */
     uint64_t courier_wake_ms; /* when it wants to wake up */
     struct loop courier_loop; /* its own batch; application threads handle its events first */
     struct loop_source taker; /* config.handover_take_fd */

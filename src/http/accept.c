@@ -57,7 +57,9 @@ static bool make_room(struct server *s) {
 }
 
 static bool watch(struct server *s, struct loop_source *source, bool is_watched, bool wanted) {
-    uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE);
+    /* Level-triggered events stay in the kernel's ready list until they are handled, which would wake the courier for each of them; with siblings
+     * yield_turn() arms anew anyway. */
+    uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE | EPOLLET);
     if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source)))
         log_error("cannot %s descriptor %d: %s", wanted ? "watch" : "leave", source->fd, strerror(errno));
     return wanted;
@@ -76,14 +78,15 @@ static void on_listener(struct loop_source *source, uint32_t events) {
     struct acceptor *a = CONTAINER_OF(source, struct acceptor, source);
     struct server *s = a->server;
     int limit = s->config.is_only_worker ? ACCEPTS_A_TURN : 1;
-    for (int i = 0; i < limit && a->is_watched && s->ready_count == 0; i++) {
+    bool may_be_more = true;
+    for (int i = 0; i < limit && may_be_more && a->is_watched && s->ready_count == 0; i++) {
         if (!make_room(s)) {
             pause_accepting(s, "worker_connections are open and none is idle");
             return;
         }
-        if (!accept_one(a)) return;
+        may_be_more = accept_one(a);
     }
-    if (a->is_watched) yield_turn(s, &a->source);
+    if (may_be_more && a->is_watched) yield_turn(s, &a->source);
 }
 
 void accept_all(struct server *s) {
@@ -96,7 +99,8 @@ void accept_all(struct server *s) {
 static void on_taker(struct loop_source *source, uint32_t events) {
     (void)events;
     struct server *s = CONTAINER_OF(source, struct server, taker);
-    if (s->ready_count == 0 && s->taker_is_watched && handover_take(s) && s->taker_is_watched) yield_turn(s, &s->taker);
+    bool may_be_more = s->ready_count > 0 || handover_take(s);
+    if (may_be_more && s->taker_is_watched) yield_turn(s, &s->taker);
 }
 
 void accept_update(struct server *s) {

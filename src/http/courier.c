@@ -79,12 +79,24 @@ static void help_out(struct server *s) {
     }
 }
 
+/* When a request that begins only later could run into the timeout: so that not every request has to wake the courier to tell it. A worker in which
+ * nothing happens is not looked at again. */
+static uint64_t timeout_to_come(struct server *s) {
+    bool was_active = s->serving || s->answered != s->answered_at_plan;
+    s->answered_at_plan = s->answered;
+    return was_active && s->settings->timeout ? s->now_ms + s->settings->timeout : CLOCK_NEVER;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
 static int plan(struct server *s) {
-    uint64_t timers = server_next_deadline(s), timeout = request_timeout_deadline(s);
-    s->courier_wake_ms = timers < timeout ? timers : timeout;
-    if (s->courier_leads && s->ready_count && s->courier_wake_ms > s->now_ms + HANDOVER_RETRY_MS)
-        s->courier_wake_ms = s->now_ms + HANDOVER_RETRY_MS;
-    return server_wait_milliseconds(s, s->courier_wake_ms);
+    uint64_t wake = earlier(server_next_deadline(s), request_timeout_deadline(s));
+    wake = earlier(wake, timeout_to_come(s));
+    if (s->courier_leads && s->ready_count) wake = earlier(wake, s->now_ms + HANDOVER_RETRY_MS);
+    s->courier_wake_ms = wake;
+    return server_wait_milliseconds(s, wake);
 }
 
 static void *courier_main(void *arg) {
