@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <setjmp.h>
@@ -321,6 +322,31 @@ static void standard_output_is_not_changed(void **state UNUSED) {
     close(ends[1]);
 }
 
+/* A socket that keeps the bounds of each write shows them: whole lines, no more than a pipe takes at once. */
+static void portions_are_whole_lines(void **state UNUSED) {
+    int ends[2], saved = dup(1);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    fflush(stdout);
+    dup2(ends[1], 1);
+    struct access_log *log = access_log_open("-", "combined", error, sizeof error);
+    for (int i = 0; log && i < 200; i++) access_log_add(log, &exchange, &handler);
+    access_log_free(log);
+    dup2(saved, 1);
+    close(saved);
+    close(ends[1]);
+    assert_non_null(log);
+    char text[8192];
+    unsigned portions = 0, lines = 0;
+    for (ssize_t n; (n = recv(ends[0], text, sizeof text, 0)) > 0; portions++) {
+        assert_in_range(n, 1, PIPE_BUF);
+        assert_int_equal(text[n - 1], '\n');
+        for (ssize_t i = 0; i < n; i++) lines += text[i] == '\n';
+    }
+    assert_int_equal(lines, 200);
+    assert_true(portions > 1);
+    close(ends[0]);
+}
+
 static void a_variable_may_use_the_log_itself(void **state UNUSED) {
     char text[4096];
     struct access_log *log = open_log("%({a}e)s %(m)s %({b}e)s");
@@ -370,6 +396,7 @@ int main(void) {
         TEST(a_reader_that_went_away_is_survived),
         TEST(a_full_disk_tears_no_line),
         TEST(standard_output_is_not_changed),
+        TEST(portions_are_whole_lines),
         TEST(a_variable_may_use_the_log_itself),
         TEST(threads_do_not_mix_their_lines),
     };
