@@ -10,6 +10,7 @@
 #include "process/generation.h"
 #include "process/notify.h"
 #include "process/pidfile.h"
+#include "process/source_watch.h"
 
 enum arbiter_ending { ARBITER_GOES_ON, ARBITER_STOPS, ARBITER_STOPS_QUICKLY };
 
@@ -35,6 +36,7 @@ struct arbiter {
     struct notify notify;
     struct pidfile pidfile;
     struct oom_watch oom;
+    struct source_watch sources;
     int report_fd;            /* daemon mode: somebody waits for the outcome */
     char *open_errorlog;      /* path of the log that is open */
 
@@ -107,6 +109,14 @@ void watch_deadlines(struct arbiter *a);
 /* When the loop must look again. */
 uint64_t watch_next(const struct arbiter *a);
 
+/* ---- candidate.c: the settings of a reload ---- */
+
+/* What the command line, the variables and the file say now, with the present values where only a restart applies a change. The
+ * process is in the directory of the new settings then. NULL after logging why; the directory is the old one. */
+struct settings *candidate_read(struct arbiter *a);
+/* Back to the directory of the generation that serves. */
+void candidate_leave_directory(const struct arbiter *a);
+
 /* ---- reload.c: the transaction ---- */
 
 void reload_begin(struct arbiter *a);
@@ -116,6 +126,8 @@ void reload_advance(struct arbiter *a);
 void reload_roll_back(struct arbiter *a, const char *why);
 /* Sends a generation away: it drains and ends. */
 void reload_retire(struct arbiter *a, struct generation *g);
+/* The source changed (development). */
+void reload_because_of_sources(struct arbiter *a);
 /* Frees generations that have no process left. */
 void reload_collect(struct arbiter *a);
 /* A worker or template of the generation died or hung before it was ready. */

@@ -9,6 +9,7 @@
 #include "process/template.h"
 
 enum generation_phase {
+    GENERATION_DORMANT, /* development: it could not start, and waits for its source to change */
     GENERATION_LOADING, /* its template imports the application */
     GENERATION_CANARY,  /* one worker starts, to see whether it can */
     GENERATION_FILLING, /* the rest starts */

@@ -4,10 +4,12 @@
 
 #include "config/settings.h"
 #include "io/listener.h"
+#include "process/notify.h"
 
 struct shared_socket {
     struct listener *listener;
     unsigned users; /* generations */
+    bool is_stored; /* the service manager has a copy */
 };
 
 struct sockets {
@@ -16,6 +18,7 @@ struct sockets {
     /* Descriptors from the service manager (sd_listen_fds(3)) or an earlier image that no address has taken yet; -1: taken. */
     int *inherited;
     size_t inherited_count;
+    const struct notify *keeper; /* a service manager that stores descriptors, or NULL */
 };
 
 /* The listeners of one generation, in the order of `bind`. */
@@ -37,6 +40,8 @@ int sockets_open(struct sockets *s, const struct settings *settings, unsigned pa
 void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set);
 /* The generation no longer needs its set. Sockets without a user close; their files go if `unlink_files`. */
 void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_files);
+/* Gives the service manager a copy of each socket that it does not have; their files stay from then on, as the manager's socket does. */
+void sockets_store(struct sockets *s);
 /* Is every listener of `a` in `b` too? */
 bool socket_set_is_within(const struct socket_set *a, const struct socket_set *b);
 /* In a child: closes all but those of `set`; the files stay. */

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "process/worker.h"
 
-/* The arbiter's side. */
 struct template {
     pid_t pid;         /* 0: none */
     int fd;            /* -1: none; readable when it has something to say */
@@ -38,8 +37,6 @@ struct template_reply {
 void template_init(struct template *t);
 /* The socket pair; ends[0] is the arbiter's, non-blocking. -1 with errno. */
 int template_open(int ends[2]);
-/* The child. `prototype` is what its workers have in common, `rows` the scoreboard's. */
-noreturn void template_main(const struct worker *prototype, struct row *rows, int fd, const sigset_t *mask);
 /* -1 with errno if it cannot take a request now. */
 int template_ask(const struct template *t, const struct template_request *request);
 /* The next reply: 1. None now: 0. The template and whoever it was forking are gone, *t has no descriptor any more: -1. Only then is it

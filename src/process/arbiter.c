@@ -33,6 +33,7 @@ void arbiter_is_up(struct arbiter *a) {
     a->is_up = true;
     notify_send(&a->notify, "READY=1\nMAINPID=%d", getpid());
     arbiter_tell_status(a);
+    sockets_store(&a->sockets);
     if (a->report_fd >= 0) {
         daemon_report(&a->report_fd, 0);
         daemon_detach();
@@ -45,6 +46,7 @@ void arbiter_is_up(struct arbiter *a) {
 
 /* Our own copies of the sockets: from now on a connection is accepted by a worker that drains, or refused. */
 static void close_sockets(struct arbiter *a) {
+    a->sockets.keeper = NULL; /* what the service manager has stays for the next start */
     for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
         sockets_release(&a->sockets, &CONTAINER_OF(l, struct generation, link)->sockets, true);
 }
@@ -142,6 +144,7 @@ static void wait_for_events(struct arbiter *a) {
     int count = add_watched(watched, add_watched(watched, 0, signals_fd()), a->links.news[0]);
     if (a->current) count = add_watched(watched, count, a->current->template.fd);
     if (a->candidate) count = add_watched(watched, count, a->candidate->template.fd);
+    count = add_watched(watched, count, a->sources.fd);
     for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
         count = add_watched(watched, count, CONTAINER_OF(l, struct generation, link)->template.fd);
 
@@ -178,7 +181,9 @@ static void turn(struct arbiter *a) {
     news_hear_templates(a);
     news_read_rows(a);
     handle_signals(a);
+    source_watch_hear(&a->sources, a->now_ms);
     watch_deadlines(a);
+    reload_because_of_sources(a);
     reexec_watch(a);
     recycle_check(a);
     reload_advance(a);

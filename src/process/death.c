@@ -66,7 +66,7 @@ void oom_watch_stop(struct oom_watch *w) {
 static const char *verdict_text(const struct death *d, char *out, size_t size) {
     switch (d->verdict) {
     case SLOT_KILLED_TIMEOUT: return "killed by cserve: timeout";
-    case SLOT_KILLED_STOP: return "killed by cserve: it did not stop at once";
+    case SLOT_KILLED_STOP: return d->was_ready ? "killed by cserve: it did not stop at once" : "killed by cserve: it is no longer wanted";
     case SLOT_KILLED_BOOT_TIMEOUT:
         snprintf(out, size, "killed by cserve: not ready within boot_timeout, %.0f s", (double)d->settings->boot_timeout / 1000);
         return out;
@@ -92,7 +92,7 @@ void death_describe(const struct death *d, char *out, size_t size) {
     if (WIFSIGNALED(d->status)) describe_signal(d, WTERMSIG(d->status), out, size);
     else snprintf(out, size, "exited with status %d", WEXITSTATUS(d->status));
     size_t length = strlen(out);
-    if (!d->was_ready && d->verdict != SLOT_KILLED_BOOT_TIMEOUT) snprintf(out + length, size - length, " before it was ready");
+    if (!d->was_ready && !d->verdict) snprintf(out + length, size - length, " before it was ready");
 }
 
 void death_describe_tasks(const struct row *r, unsigned threads, uint64_t now_ms, char *out, size_t size) {

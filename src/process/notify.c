@@ -30,7 +30,9 @@ void notify_start(struct notify *n) {
         n->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
         n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         read_watchdog(n);
+        n->stores_fds = read_number("FDSTORE") > 0;
     }
+    unsetenv("FDSTORE");
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
     unsetenv("WATCHDOG_PID");
@@ -42,6 +44,7 @@ void notify_restore_environment(const struct notify *n) {
     memcpy(path, n->name.sun_path, n->length - offsetof(struct sockaddr_un, sun_path));
     if (!path[0]) path[0] = '@';
     setenv("NOTIFY_SOCKET", path, 1);
+    if (n->stores_fds) setenv("FDSTORE", "1", 1);
     if (!n->watchdog_ms) return;
     snprintf(period, sizeof(period), "%llu", (unsigned long long)n->watchdog_ms * 2000);
     setenv("WATCHDOG_USEC", period, 1);

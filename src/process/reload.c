@@ -8,39 +8,6 @@
 #include "http/server.h"
 
 #include <errno.h>
-#include <unistd.h>
-
-/* ---- settings ---- */
-
-/* Every line of a text of messages, at `level`. */
-static void log_lines(enum log_level level, const char *prefix, const struct buf *text) {
-    struct slice rest = buf_slice(text), line;
-    while (slice_next(&rest, '\n', &line))
-        if (line.len) log_write(level, "%s%.*s", prefix, SLICE_ARG(line));
-}
-
-/* NULL after logging why. Relative paths count from where cserve was started, as the first time. */
-static struct settings *read_settings(struct arbiter *a) {
-    struct buf errors = BUF_INIT, notes = BUF_INIT;
-    if (a->start_directory_fd >= 0 && fchdir(a->start_directory_fd))
-        log_warning("cannot go back to the directory of the start: %s; relative paths may fail", strerror(errno));
-    struct settings *s = settings_load(a->argc, a->argv, &errors, &notes);
-    log_lines(LOG_LEVEL_WARNING, "", &notes);
-    if (!s) log_lines(LOG_LEVEL_ERROR, "cannot reload: ", &errors);
-    buf_release(&errors);
-    buf_release(&notes);
-    return s;
-}
-
-static int enter_directory(const struct settings *s) {
-    if (!s->chdir || !chdir(s->chdir)) return 0;
-    log_error("cannot change to the directory '%s': %s", s->chdir, strerror(errno));
-    return -1;
-}
-
-static void enter_current_directory(const struct arbiter *a) {
-    if (a->current) enter_directory(a->current->settings);
-}
 
 /* ---- begin ---- */
 
@@ -51,14 +18,29 @@ static void end_reload(struct arbiter *a) {
 
 static void refuse(struct arbiter *a, struct settings *s, const char *why) {
     settings_free(s);
-    enter_current_directory(a);
+    candidate_leave_directory(a);
     log_error("reload failed: %s; the old generation goes on", why);
     end_reload(a);
+}
+
+/* The first generation has another try; later ones are reloads. */
+static void wake_up(struct arbiter *a) {
+    struct generation *g = a->current;
+    log_info("starting again");
+    g->failure = 0;
+    g->spokesman = 0;
+    g->template.due_ms = a->now_ms;
+    g->template.failures = 0;
+    g->phase = g->settings->preload_app ? GENERATION_LOADING : GENERATION_FILLING;
 }
 
 void reload_begin(struct arbiter *a) {
     char error[512];
     if (a->ending) return;
+    if (a->current->phase == GENERATION_DORMANT) {
+        wake_up(a);
+        return;
+    }
     if (a->candidate || !a->is_up || a->upgrade_pid) {
         a->is_reload_wanted = true;
         log_info("another reload follows the one that goes on");
@@ -67,13 +49,9 @@ void reload_begin(struct arbiter *a) {
     a->is_reload_wanted = false;
     log_info("reloading");
     notify_send(&a->notify, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading", (unsigned long long)clock_mono_us());
-    struct settings *s = read_settings(a);
+    struct settings *s = candidate_read(a);
     if (!s) {
         refuse(a, NULL, "the settings have errors");
-        return;
-    }
-    if (enter_directory(s)) {
-        refuse(a, s, "the directory of the application cannot be entered");
         return;
     }
     struct generation *g = generation_new(a->generations + 1, s, &a->sockets, 0, error, sizeof(error));
@@ -86,6 +64,13 @@ void reload_begin(struct arbiter *a) {
     /* What SIGTTIN and SIGTTOU made of the number holds until the setting itself changes. */
     if (s->workers == a->current->settings->workers) g->seats = a->current->seats;
     a->candidate = g;
+}
+
+void reload_because_of_sources(struct arbiter *a) {
+    if (a->sources.due_ms > a->now_ms) return;
+    a->sources.due_ms = CLOCK_NEVER;
+    source_watch_start(&a->sources, a->sources.settings);
+    reload_begin(a);
 }
 
 /* ---- ends ---- */
@@ -113,7 +98,7 @@ void reload_roll_back(struct arbiter *a, const char *why) {
         if (s->generation == g) slot_handle(s, s->state == SLOT_READY ? SLOT_ON_RETIRE : SLOT_ON_STOP, a->now_ms);
     }
     list_append(&a->leaving, &g->link);
-    enter_current_directory(a);
+    candidate_leave_directory(a);
     log_error("reload failed: %s; the old generation goes on", why);
     end_reload(a);
 }
@@ -138,6 +123,8 @@ static void commit(struct arbiter *a) {
     log_info("reloaded: generation %u serves, generation %u finishes what it runs", a->current->id, old->id);
     reload_retire(a, old);
     switch_log(a, s);
+    source_watch_start(&a->sources, s);
+    sockets_store(&a->sockets);
     end_reload(a);
     command_run(a, s->exec_on_reload, "reload", NULL, 0);
 }
@@ -149,6 +136,7 @@ void reload_collect(struct arbiter *a) {
         next = l->next;
         if (template_exists(&g->template) || seating_count_alive(a, g)) continue;
         if (!a->ending) log_info("generation %u is gone", g->id);
+        if (a->sources.settings == g->settings) source_watch_stop(&a->sources);
         generation_free(g, &a->sockets, true);
     }
 }
@@ -175,11 +163,19 @@ void reload_note_failure(struct arbiter *a, struct generation *g, const struct s
         reload_roll_back(a, failure == EXIT_APP ? "the application cannot be loaded" : "a worker cannot start");
         return;
     }
+    if (g->phase == GENERATION_DORMANT) return;
     bool is_spokesman = !s || g->spokesman == s->index + 1;
     bool has_all = has_everybody_tried(a, g, &ready);
     if (failure == EXIT_APP || !g->failure) g->failure = failure;
     if (ready) return;
-    if (has_all || !s || (failure == EXIT_APP && is_spokesman)) arbiter_give_up(a, g->failure);
+    if (!has_all && s && !(failure == EXIT_APP && is_spokesman)) return;
+    if (a->sources.fd < 0) {
+        arbiter_give_up(a, g->failure);
+        return;
+    }
+    log_error("the application cannot be loaded; waiting for a change of its source");
+    g->phase = GENERATION_DORMANT;
+    seating_clear(a, g, SLOT_ON_STOP);
 }
 
 static void advance(struct arbiter *a, struct generation *g) {

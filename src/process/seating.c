@@ -111,7 +111,7 @@ static void recycle(struct arbiter *a, struct generation *g) {
 static bool can_spawn(struct arbiter *a, struct generation *g) {
     struct template *t = &g->template;
     if (!g->settings->preload_app || t->is_ready) return true;
-    if (t->pid == 0 && t->fd < 0 && a->now_ms >= t->due_ms && g->phase != GENERATION_LEAVING) {
+    if (t->pid == 0 && t->fd < 0 && a->now_ms >= t->due_ms && g->phase >= GENERATION_LOADING && g->phase < GENERATION_LEAVING) {
         spawn_template(a, g);
         if (t->pid == 0) reload_note_failure(a, g, NULL, EXIT_BOOT);
     }

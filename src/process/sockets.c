@@ -7,12 +7,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "config/options.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 #define FIRST_INHERITED_FD 3 /* SD_LISTEN_FDS_START */
-#define DEFAULT_BIND "127.0.0.1:8000"
 
 void sockets_init(struct sockets *s) {
     *s = (struct sockets){0};
@@ -90,7 +90,7 @@ static int use_address(struct sockets *s, const struct address *a, const struct 
 }
 
 static bool is_default_bind(const struct settings *settings) {
-    return settings->bind.count == 0 || (settings->bind.count == 1 && !strcmp(settings->bind.items[0], DEFAULT_BIND));
+    return !settings_is_explicit(settings, option_find(SLICE("bind")));
 }
 
 static bool has_inherited(const struct sockets *s) {
@@ -140,10 +140,39 @@ int sockets_open(struct sockets *s, const struct settings *settings, unsigned pa
     return 0;
 }
 
+/* ---- the service manager's store ---- */
+
+/* A name that the manager accepts: no colon, no slash to be careful. */
+static void write_name(const struct listener *l, char *out, size_t size) {
+    snprintf(out, size, "listener-%s", l->address.text);
+    for (char *p = out; *p; p++)
+        if (*p == ':' || *p == '/') *p = '-';
+}
+
+void sockets_store(struct sockets *s) {
+    char name[160];
+    for (size_t i = 0; s->keeper && i < s->count; i++) {
+        struct shared_socket *shared = &s->items[i];
+        if (shared->is_stored) continue;
+        write_name(shared->listener, name, sizeof(name));
+        notify_store_fd(s->keeper, shared->listener->fd, name);
+        shared->is_stored = true;
+        shared->listener->socket_ino = 0;
+    }
+}
+
+static void forget_stored(const struct sockets *s, const struct shared_socket *shared) {
+    char name[160];
+    if (!s->keeper || !shared->is_stored) return;
+    write_name(shared->listener, name, sizeof(name));
+    notify_send(s->keeper, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+}
+
 void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_files) {
     for (size_t i = 0; i < set->count; i++) {
         for (size_t j = 0; j < s->count; j++) {
             if (s->items[j].listener != set->items[i] || --s->items[j].users) continue;
+            forget_stored(s, &s->items[j]);
             listener_free(s->items[j].listener, unlink_files);
             s->items[j] = s->items[--s->count];
             break;

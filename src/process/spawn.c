@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "io/signals.h"
 #include "process/arbiter.h"
+#include "process/nursery.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@ static void close_in_child(struct arbiter *a, const struct generation *g) {
     pidfile_forget(&a->pidfile);
     notify_stop(&a->notify);
     oom_watch_stop(&a->oom);
+    source_watch_stop(&a->sources);
     fd_close(&a->report_fd);
     fd_close(&a->board_fd);
     fd_close(&a->start_directory_fd);
@@ -98,7 +100,7 @@ void spawn_template(struct arbiter *a, struct generation *g) {
     if (pid == 0) {
         close(ends[0]);
         close_in_child(a, g);
-        template_main(&w, a->board->rows, ends[1], &mask);
+        nursery_main(&w, a->board->rows, ends[1], &mask);
     }
     int fault = errno;
     signals_restore(&mask);

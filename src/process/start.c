@@ -30,6 +30,7 @@ static struct arbiter *make_arbiter(int argc, char **argv) {
     a->pidfile = (struct pidfile)PIDFILE_INIT;
     a->start_directory_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     a->planned_ms = a->watchdog_ms = a->patience_ms = CLOCK_NEVER;
+    a->sources = (struct source_watch)SOURCE_WATCH_INIT;
     list_init(&a->leaving);
     sockets_init(&a->sockets);
     for (unsigned i = 0; i < SCOREBOARD_ROWS; i++) slot_init(&a->slots[i], i, kill);
@@ -72,8 +73,6 @@ static void open_first_generation(struct arbiter *a, struct settings *s) {
 
 static void go_to_background(struct arbiter *a, const struct settings *s) {
     if (!s->daemon) return;
-    if (!strcmp(a->open_errorlog, "-"))
-        fprintf(stderr, "cserve: errorlog is not set: once the service is ready, what it has to say is lost\n");
     a->report_fd = daemon_start();
     if (a->report_fd < 0) fail(a, EXIT_BOOT, "cannot become a daemon");
 }
@@ -126,6 +125,7 @@ int arbiter_run(int argc, char **argv, struct settings *settings) {
     struct arbiter *a = make_arbiter(argc, argv);
     enter(a, settings);
     notify_start(&a->notify);
+    if (a->notify.stores_fds) a->sockets.keeper = &a->notify;
     if (!reexec_resume(a, settings)) {
         sockets_inherit(&a->sockets);
         open_first_generation(a, settings);
@@ -136,6 +136,7 @@ int arbiter_run(int argc, char **argv, struct settings *settings) {
     oom_watch_start(&a->oom);
     take_signals(a);
     proctitle_set("cserve: master [%s]", generation_name(a->current));
+    source_watch_start(&a->sources, a->current->settings);
     if (!a->is_up) announce(a);
     int status = arbiter_loop(a);
     pidfile_drop(&a->pidfile);

@@ -101,7 +101,8 @@ static uint64_t slot_next(const struct arbiter *a, const struct slot *s) {
 }
 
 static uint64_t generation_next(const struct generation *g) {
-    return g->settings->preload_app && !g->template.is_ready ? g->template.due_ms : CLOCK_NEVER;
+    bool is_awaited = g->settings->preload_app && !g->template.is_ready && g->phase != GENERATION_DORMANT;
+    return is_awaited ? g->template.due_ms : CLOCK_NEVER;
 }
 
 uint64_t watch_next(const struct arbiter *a) {
@@ -114,5 +115,6 @@ uint64_t watch_next(const struct arbiter *a) {
     if (a->current) next = earlier(next, generation_next(a->current));
     if (a->candidate) next = earlier(next, generation_next(a->candidate));
     if (a->upgrade_pid) next = earlier(next, a->upgrade_due_ms);
+    next = earlier(next, a->sources.due_ms);
     return earlier(next, a->patience_ms);
 }

@@ -40,6 +40,7 @@ static void the_words_fit_the_facts(void **state) {
         {{KILLED(SIGKILL), SLOT_KILLED_GRACEFUL_TIMEOUT, &settings, true, false},
          "killed by cserve: not done within graceful_timeout, 30 s"},
         {{KILLED(SIGKILL), SLOT_KILLED_STOP, &settings, true, false}, "killed by cserve: it did not stop at once"},
+        {{KILLED(SIGKILL), SLOT_KILLED_STOP, &settings, false, false}, "killed by cserve: it is no longer wanted"},
         /* It died of something else before our signal arrived. */
         {{EXITED(1), SLOT_KILLED_TIMEOUT, &settings, true, false}, "exited with status 1"},
         {{KILLED(SIGSEGV), SLOT_KILLED_TIMEOUT, &settings, true, false}, "killed by SIGSEGV"},
