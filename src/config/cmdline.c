@@ -10,6 +10,7 @@ struct parser {
     char *const *next;
     char *const *end;
     bool has_application;
+    bool has_unknown; /* an unknown option was reported: what follows may have been its value */
 };
 
 static void report(struct parser *p, char *message) {
@@ -83,6 +84,7 @@ static void take_negated(struct parser *p, const struct option *o, const char *s
 }
 
 static void report_unknown(struct parser *p, const char *spelling) {
+    p->has_unknown = true;
     struct slice name = slice_of(spelling + 2);
     const char *reason = option_absence(name);
     if (reason) {
@@ -136,7 +138,7 @@ static void take_short(struct parser *p, const char *word) {
 }
 
 static void take_application(struct parser *p, const char *word) {
-    if (p->has_application) report(p, mem_printf("'%s': a second application; one server serves one", word));
+    if (p->has_application && !p->has_unknown) report(p, mem_printf("'%s': a second application; one server serves one", word));
     p->has_application = true;
     p->callbacks->on_value(p->context, option_find(SLICE("wsgi_app")), "application", word);
 }

@@ -87,6 +87,7 @@ static void test_mistakes(void **state) {
     ASSERT_READ("!--workers: a value is missing;", "--workers");
     ASSERT_READ("!-w: a value is missing in front of '-D'; if that is the value, write '-w=-D';daemon(-D)=true;", "-w", "-D");
     ASSERT_READ("!--wrokers: no such option; did you mean '--workers'?;wsgi_app(application)=3;", "--wrokers", "3");
+    ASSERT_READ("wsgi_app(application)=a;!--zzz: no such option; 'cserve --help' lists all;wsgi_app(application)=3;", "a", "--zzz", "3");
     ASSERT_READ("!--work: no such option; did you mean '--workers'?;", "--work=1");
     ASSERT_READ("!--zzz: no such option; 'cserve --help' lists all;", "--zzz=1");
     ASSERT_READ("!--graceful_timeout: no such option; did you mean '--graceful-timeout'?;", "--graceful_timeout=1");
