@@ -156,7 +156,7 @@ def test_mistakes_in_the_file(command, text, expected):
     (['-p', '/nonexistent/pid'], "command line -p: the directory of pidfile '/nonexistent/pid': No such file or directory"),
     (['-c', 'missing.ini'], "cannot read the settings in 'missing.ini': No such file or directory"),
     (['-c', 'gunicorn.conf.py'], "'gunicorn.conf.py' is Python; settings are read from ini files"),
-    (['-D', '--reload'],
+    (['-D', '--reload', '--errorlog', 'error.log'],
      'command line --reload: reload is for development and does not go together with daemon (command line -D)'),
 ])
 def test_mistakes_on_the_command_line(command, args, expected):
