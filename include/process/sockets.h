@@ -42,6 +42,8 @@ void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set);
 void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_files);
 /* Gives the service manager a copy of each socket that it does not have; their files stay from then on, as the manager's socket does. */
 void sockets_store(struct sockets *s);
+/* Logs where the set listens, but for what `known` (may be NULL) has too. */
+void socket_set_announce(const struct socket_set *set, const struct socket_set *known);
 /* Is every listener of `a` in `b` too? */
 bool socket_set_is_within(const struct socket_set *a, const struct socket_set *b);
 /* In a child: closes all but those of `set`; the files stay. */

@@ -121,6 +121,7 @@ static void commit(struct arbiter *a) {
     a->candidate = NULL;
     a->current->phase = GENERATION_SERVING;
     log_info("reloaded: generation %u serves, generation %u finishes what it runs", a->current->id, old->id);
+    socket_set_announce(&a->current->sockets, &old->sockets);
     reload_retire(a, old);
     switch_log(a, s);
     source_watch_start(&a->sources, s);

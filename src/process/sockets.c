@@ -59,9 +59,14 @@ static struct shared_socket *add_shared(struct sockets *s, struct listener *l) {
     return &s->items[s->count++];
 }
 
+static bool has(const struct socket_set *set, const struct listener *l) {
+    for (size_t i = 0; set && i < set->count; i++)
+        if (set->items[i] == l) return true;
+    return false;
+}
+
 static void join_set(struct socket_set *set, struct shared_socket *shared) {
-    for (size_t i = 0; i < set->count; i++)
-        if (set->items[i] == shared->listener) return; /* named twice */
+    if (has(set, shared->listener)) return; /* named twice */
     shared->users++;
     set->items = mem_realloc(set->items, (set->count + 1) * sizeof(*set->items));
     set->items[set->count++] = shared->listener;
@@ -121,7 +126,7 @@ int sockets_open(struct sockets *s, const struct settings *settings, unsigned pa
                  size_t size) {
     *set = (struct socket_set){0};
     if (is_default_bind(settings)) {
-        if (s->inherited_count && !use_known_inherited(s, settings, set)) return 0;
+        if (!use_known_inherited(s, settings, set)) return 0;
         if (has_inherited(s)) {
             if (!use_all_inherited(s, settings, set, error, size)) return 0;
             sockets_release(s, set, true);
@@ -182,20 +187,24 @@ void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_file
     *set = (struct socket_set){0};
 }
 
-bool socket_set_is_within(const struct socket_set *a, const struct socket_set *b) {
-    for (size_t i = 0; i < a->count; i++) {
-        bool is_found = false;
-        for (size_t j = 0; j < b->count && !is_found; j++) is_found = a->items[i] == b->items[j];
-        if (!is_found) return false;
+void socket_set_announce(const struct socket_set *set, const struct socket_set *known) {
+    for (size_t i = 0; i < set->count; i++) {
+        const struct peer *local = &set->items[i]->local;
+        bool is_v6 = memchr(local->text, ':', local->text_len);
+        if (has(known, set->items[i])) continue;
+        if (local->is_unix) log_info("listening at %s", set->items[i]->address.text);
+        else log_info("listening at http://%s%.*s%s:%u", is_v6 ? "[" : "", local->text_len, local->text, is_v6 ? "]" : "", local->port);
     }
+}
+
+bool socket_set_is_within(const struct socket_set *a, const struct socket_set *b) {
+    for (size_t i = 0; i < a->count; i++)
+        if (!has(b, a->items[i])) return false;
     return true;
 }
 
 void sockets_close_others(struct sockets *s, const struct socket_set *set) {
-    for (size_t i = 0; i < s->count; i++) {
-        bool is_ours = false;
-        for (size_t j = 0; j < set->count && !is_ours; j++) is_ours = s->items[i].listener == set->items[j];
-        if (!is_ours) fd_close(&s->items[i].listener->fd);
-    }
+    for (size_t i = 0; i < s->count; i++)
+        if (!has(set, s->items[i].listener)) fd_close(&s->items[i].listener->fd);
     for (size_t i = 0; i < s->inherited_count; i++) fd_close(&s->inherited[i]);
 }

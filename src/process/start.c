@@ -112,12 +112,7 @@ static void warn_of_backlog(const struct settings *s) {
 static void announce(const struct arbiter *a) {
     const struct generation *g = a->current;
     log_info("cserve " CSERVE_VERSION " starts: %u workers, %d threads each, for %s", g->seats, g->settings->threads, generation_name(g));
-    for (size_t i = 0; i < g->sockets.count; i++) {
-        const struct peer *local = &g->sockets.items[i]->local;
-        bool is_v6 = memchr(local->text, ':', local->text_len);
-        if (local->is_unix) log_info("listening at %s", g->sockets.items[i]->address.text);
-        else log_info("listening at http://%s%.*s%s:%u", is_v6 ? "[" : "", local->text_len, local->text, is_v6 ? "]" : "", local->port);
-    }
+    socket_set_announce(&g->sockets, NULL);
     warn_of_backlog(g->settings);
 }
 
