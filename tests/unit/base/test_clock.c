@@ -51,7 +51,7 @@ static void test_utc(void **state) {
 
 static void test_local(void **state) {
     (void)state;
-    const char *const zones[] = {"UTC0", "EST5EDT,M3.2.0,M11.1.0", "<+0545>-5:45", "<-0330>3:30"};
+    const char *const zones[] = {"EST5EDT,M3.2.0,M11.1.0", "UTC0", "<+0545>-5:45", "<-0330>3:30"};
     struct tm ours, libc;
     for (size_t i = 0; i < sizeof(zones) / sizeof(*zones); i++) {
         setenv("TZ", zones[i], 1);

@@ -229,6 +229,7 @@ static void test_gunicorn(void **state) {
 static void test_kubernetes(void **state) {
     (void)state;
     setenv("CSERVE_PORT_8000_TCP", "tcp://10.0.0.1:8000", 1);
+    setenv("CSERVE_PORT", "tcp://10.0.0.1:8000", 1);
     setenv("CSERVE_SERVICE_HOST", "10.0.0.1", 1);
     struct loaded l = LOAD("x");
     assert_loaded(&l);
