@@ -503,7 +503,7 @@ def test_an_idle_server_costs_no_cpu(server):
     pids = [server.pid, *server.workers()]
     before = [procfs.cpu_seconds(p) for p in pids]
     time.sleep(1)  # the thing measured is a second of nothing
-    assert [procfs.cpu_seconds(p) - b for p, b in zip(pids, before)] <= [0.02, 0.03]
+    assert all(procfs.cpu_seconds(p) - b <= 0.03 for p, b in zip(pids, before))
 
 
 def test_many_idle_connections_leave_others_alone(cserve):
