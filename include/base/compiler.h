@@ -24,6 +24,8 @@
 /* Unbounded writes and hidden state. snprintf, memcpy and struct buf do the same work in sight of a length. The
  * headers that declare them are included above: a poisoned name may not appear again. */
 #ifndef CSERVE_ALLOW_BANNED
+#undef sprintf /* macros of _FORTIFY_SOURCE */
+#undef vsprintf
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets strtok asctime ctime
 #endif
 

@@ -20,16 +20,16 @@ static void on_error(void *context, const char *message) {
     buf_printf(context, "!%s;", message);
 }
 
-static void assert_read(const char *expected, size_t count, char *const *words) {
+static void assert_read(const char *expected, size_t count, const char *const *words) {
     static const struct cmdline_callbacks callbacks = {on_value, on_request, on_error};
     struct buf told = BUF_INIT;
-    cmdline_parse(count, words, &callbacks, &told);
+    cmdline_parse(count, (char *const *)words, &callbacks, &told);
     assert_string_equal(buf_cstr(&told), expected);
     buf_release(&told);
 }
 
 #define ASSERT_READ(expected, ...)                                                                 \
-    assert_read(expected, ARRAY_LENGTH(((char *[]){__VA_ARGS__})), (char *[]){__VA_ARGS__})
+    assert_read(expected, ARRAY_LENGTH(((const char *[]){__VA_ARGS__})), (const char *[]){__VA_ARGS__})
 
 static void test_values(void **state) {
     (void)state;

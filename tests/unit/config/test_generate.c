@@ -39,9 +39,9 @@ static void test_files_have_not_drifted(void **state) {
 }
 
 /* The lines of --print-config, without the origins. */
-static struct buf printed(int argc, char **argv) {
+static struct buf printed(int argc, const char **argv) {
     struct buf errors = BUF_INIT, notes = BUF_INIT, values = BUF_INIT;
-    struct settings *s = settings_load(argc, argv, &errors, &notes);
+    struct settings *s = settings_load(argc, (char **)argv, &errors, &notes);
     if (!s) fail_msg("%s", buf_cstr(&errors));
     char *text = NULL;
     size_t size;
@@ -78,7 +78,7 @@ static void test_ini_shows_the_defaults(void **state) {
     fclose(file);
     free(text);
     assert_true(keys > 50);
-    char *bare[] = {"cserve", "--print-config"}, *with_file[] = {"cserve", "--print-config", "-c", path};
+    const char *bare[] = {"cserve", "--print-config"}, *with_file[] = {"cserve", "--print-config", "-c", path};
     struct buf expected = printed(2, bare), found = printed(4, with_file);
     assert_string_equal(buf_cstr(&found), buf_cstr(&expected));
     buf_release(&expected);
@@ -104,11 +104,11 @@ static void test_help(void **state) {
 
 static void test_origins_are_shown(void **state) {
     (void)state;
-    char *argv[] = {"cserve", "--workers", "3", "-e", "A=1", "-e", "B=2"};
+    const char *argv[] = {"cserve", "--workers", "3", "-e", "A=1", "-e", "B=2"};
     struct buf errors = BUF_INIT, notes = BUF_INIT;
     setenv("CSERVE_THREADS", "2", 1);
     setenv("CSERVE_PRINT_CONFIG", "true", 1);
-    struct settings *s = settings_load(7, argv, &errors, &notes);
+    struct settings *s = settings_load(7, (char **)argv, &errors, &notes);
     assert_non_null(s);
     char *text = NULL;
     size_t size;

@@ -19,18 +19,18 @@ struct loaded {
     struct buf errors, notes;
 };
 
-static struct loaded load(int count, char *const *words) {
-    char *argv[32] = {"cserve"};
+static struct loaded load(int count, const char *const *words) {
+    const char *argv[32] = {"cserve"};
     for (int i = 0; i < count; i++) argv[i + 1] = words[i];
     struct loaded l = {NULL, BUF_INIT, BUF_INIT};
-    l.s = settings_load(count + 1, argv, &l.errors, &l.notes);
+    l.s = settings_load(count + 1, (char **)argv, &l.errors, &l.notes);
     buf_cstr(&l.errors);
     buf_cstr(&l.notes);
     if (!l.s != (l.errors.len > 0)) fail_msg("settings %p, and errors '%s'", (void *)l.s, l.errors.data);
     return l;
 }
 
-#define LOAD(...) load((int)ARRAY_LENGTH(((char *[]){__VA_ARGS__})), (char *[]){__VA_ARGS__})
+#define LOAD(...) load((int)ARRAY_LENGTH(((const char *[]){__VA_ARGS__})), (const char *[]){__VA_ARGS__})
 
 static void loaded_release(struct loaded *l) {
     settings_free(l->s);
