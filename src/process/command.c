@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static noreturn void become_command(const char *command, const char *event, const struct command_detail *details, size_t count,
+static noreturn void become_command(const struct arbiter *a, const char *command, const char *event, const struct command_detail *details, size_t count,
                                     const sigset_t *mask) {
     char arbiter[16];
-    snprintf(arbiter, sizeof(arbiter), "%d", getppid());
+    snprintf(arbiter, sizeof(arbiter), "%d", a->links.arbiter_pid);
     signals_stop();
     signal(SIGPIPE, SIG_DFL);
     signals_restore(mask);
@@ -25,11 +25,10 @@ static noreturn void become_command(const char *command, const char *event, cons
 
 void command_run(struct arbiter *a, const char *command, const char *event, const struct command_detail *details, size_t count) {
     sigset_t mask;
-    (void)a;
     if (!command || !*command) return;
     signals_block(&mask);
     pid_t pid = fork();
-    if (pid == 0) become_command(command, event, details, count, &mask);
+    if (pid == 0) become_command(a, command, event, details, count, &mask);
     int fault = errno;
     signals_restore(&mask);
     if (pid < 0) log_error("cannot run the command of the event %s: %s; it is skipped", event, strerror(fault));

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* The group that goes with the user when none is given: running as somebody else with root's group helps nobody. */
-static gid_t wanted_group(const struct settings *s) {
+gid_t privileges_group(const struct settings *s) {
     if (s->group != GID_UNSET) return s->group;
     if (s->user == UID_UNSET || s->user == geteuid()) return getegid();
     const struct passwd *entry = getpwuid(s->user);
@@ -18,13 +18,13 @@ static gid_t wanted_group(const struct settings *s) {
 
 static bool is_change_needed(const struct settings *s) {
     bool other_user = s->user != UID_UNSET && s->user != geteuid();
-    return other_user || wanted_group(s) != getegid();
+    return other_user || privileges_group(s) != getegid();
 }
 
 int privileges_check(const struct settings *s, char *error, size_t size) {
     if (!is_change_needed(s) || geteuid() == 0) return 0;
     snprintf(error, size, "cannot change to user %ld and group %ld: only root may; start as root or leave out user and group",
-             s->user == UID_UNSET ? (long)geteuid() : (long)s->user, (long)wanted_group(s));
+             s->user == UID_UNSET ? (long)geteuid() : (long)s->user, (long)privileges_group(s));
     return -1;
 }
 
@@ -34,7 +34,7 @@ static int set_groups(const struct settings *s, gid_t group) {
 }
 
 int privileges_drop(const struct settings *s) {
-    gid_t group = wanted_group(s);
+    gid_t group = privileges_group(s);
     uid_t user = s->user == UID_UNSET ? geteuid() : s->user;
     bool is_asked = s->user != UID_UNSET || s->group != GID_UNSET;
     if (!is_asked || (!is_change_needed(s) && geteuid() != 0)) return 0;
@@ -58,6 +58,6 @@ static void give(const char *path, uid_t user, gid_t group) {
 void privileges_give_logs(const struct settings *s) {
     if (geteuid() != 0 || !is_change_needed(s)) return;
     uid_t user = s->user == UID_UNSET ? geteuid() : s->user;
-    give(s->errorlog, user, wanted_group(s));
-    give(s->accesslog, user, wanted_group(s));
+    give(s->errorlog, user, privileges_group(s));
+    give(s->accesslog, user, privileges_group(s));
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/options.h"
+#include "process/privileges.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -76,13 +77,22 @@ void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set) 
     join_set(set, add_shared(s, l));
 }
 
+/* Unless they are given, owner and group of socket files are those that workers run as. */
+static struct listener_options socket_options(const struct settings *s, unsigned patience_ms) {
+    bool has_user = s->user != UID_UNSET && geteuid() == 0, has_group = has_user || (s->group != GID_UNSET && geteuid() == 0);
+    struct listener_options o = {.backlog = s->backlog,
+                                 .socket_mode = s->socket_mode,
+                                 .socket_owner = s->socket_owner,
+                                 .socket_group = s->socket_group,
+                                 .patience_ms = patience_ms};
+    if (o.socket_owner == UID_UNSET && has_user) o.socket_owner = s->user;
+    if (o.socket_group == GID_UNSET && has_group) o.socket_group = privileges_group(s);
+    return o;
+}
+
 static int use_address(struct sockets *s, const struct address *a, const struct settings *settings, unsigned patience_ms,
                        struct socket_set *set, char *error, size_t size) {
-    const struct listener_options options = {.backlog = settings->backlog,
-                                             .socket_mode = settings->socket_mode,
-                                             .socket_owner = settings->socket_owner,
-                                             .socket_group = settings->socket_group,
-                                             .patience_ms = patience_ms};
+    const struct listener_options options = socket_options(settings, patience_ms);
     struct shared_socket *shared = find_shared(s, a);
     if (!shared) {
         int fd = take_inherited(s, a);
