@@ -1,0 +1,17 @@
+/* Functions of the user's hooks module, named as in a Gunicorn configuration. The caller holds the GIL. */
+#ifndef CSERVE_SRC_WSGI_HOOKS_H
+#define CSERVE_SRC_WSGI_HOOKS_H
+
+#include "py.h"
+
+#include "config/settings.h"
+#include "http/handler.h"
+
+/* Imports the module, if there is one. -1 after logging why. */
+int hooks_init(const struct settings *s);
+/* Is there a pre_request or a post_request? Without, a request pays for this question only. */
+bool hooks_are_present(void);
+void hooks_before_request(struct exchange *x);
+void hooks_after_request(struct exchange *x, PyObject *environ);
+
+#endif
