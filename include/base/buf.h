@@ -13,7 +13,8 @@ struct buf {
     size_t cap;
 };
 
-#define BUF_INIT {NULL, 0, 0}
+#define BUF_INIT                                                                                                                                     \
+    { NULL, 0, 0 }
 
 void buf_init(struct buf *b);
 /* Frees the memory and leaves an empty buffer that can be used again. */

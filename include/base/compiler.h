@@ -8,18 +8,18 @@
 #include <time.h>
 
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
-#define MUST_CHECK __attribute__((warn_unused_result))
-#define UNUSED __attribute__((unused))
-#define COLD __attribute__((cold, noinline))
-#define CACHE_ALIGNED __attribute__((aligned(64)))
+#define MUST_CHECK               __attribute__((warn_unused_result))
+#define UNUSED                   __attribute__((unused))
+#define COLD                     __attribute__((cold, noinline))
+#define CACHE_ALIGNED            __attribute__((aligned(64)))
 
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 #define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The struct that embeds `member` at `pointer`. */
-#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 /* Unbounded writes and hidden state. snprintf, memcpy and struct buf do the same work in sight of a length. The
  * headers that declare them are included above: a poisoned name may not appear again. */

@@ -28,11 +28,10 @@ void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Several lines (a traceback) with one header line in front, in one write; text is written line by line, each indented. */
 void log_write_text(enum log_level level, const char *headline, struct slice text);
 
-#define log_debug(...)                                                                             \
-    (log_is_enabled(LOG_LEVEL_DEBUG) ? log_write(LOG_LEVEL_DEBUG, __VA_ARGS__) : (void)0)
-#define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
-#define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_debug(...)    (log_is_enabled(LOG_LEVEL_DEBUG) ? log_write(LOG_LEVEL_DEBUG, __VA_ARGS__) : (void)0)
+#define log_info(...)     log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warning(...)  log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_error(...)    log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_critical(...) log_write(LOG_LEVEL_CRITICAL, __VA_ARGS__)
 
 /* Exit codes of the command, as documented. */

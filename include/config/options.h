@@ -26,7 +26,7 @@ struct option {
     const char *aliases; /* Gunicorn's long flags without their dashes, separated by spaces; may be NULL */
     enum option_group group;
     const struct value_type *type;
-    const char *metavar; /* in place of the type's; may be NULL */
+    const char *metavar;      /* in place of the type's; may be NULL */
     size_t offset, width;     /* of the field in struct settings */
     const char *standard;     /* the default as text, parsed like user input; "" where nothing is set */
     const char *variable;     /* a foreign variable that gives the default, as $PORT; NULL: none */

@@ -64,8 +64,7 @@ static int open_unlinked(const char *dir) {
 int fd_open_temporary(const char *dir) {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     /* EISDIR and EINVAL: what file systems say that know nothing of O_TMPFILE (open(2)). */
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
-        fd = open_unlinked(dir);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) fd = open_unlinked(dir);
     return fd;
 }
 

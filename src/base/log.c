@@ -25,10 +25,10 @@
 #include <unistd.h>
 
 enum {
-    PRIVATE_FD = 100,    /* the log's number is not below */
-    LINE_BYTES = 4096,   /* PIPE_BUF: what a pipe takes whole or not at all (pipe(7)) */
-    HEADER_BYTES = 128,  /* time, process, level */
-    ESCAPED_BYTES = 4,   /* \xNN */
+    PRIVATE_FD = 100,   /* the log's number is not below */
+    LINE_BYTES = 4096,  /* PIPE_BUF: what a pipe takes whole or not at all (pipe(7)) */
+    HEADER_BYTES = 128, /* time, process, level */
+    ESCAPED_BYTES = 4,  /* \xNN */
     REPORT_MS = 60 * 1000,
 };
 
@@ -141,9 +141,7 @@ static bool emit(const char *data, size_t len) {
     if (!takes_more()) return false;
     ssize_t written;
     do {
-        written = log_state.type == S_IFSOCK
-                      ? send(log_state.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
-                      : write(log_state.fd, data, len);
+        written = log_state.type == S_IFSOCK ? send(log_state.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) : write(log_state.fd, data, len);
     } while (written < 0 && errno == EINTR);
     if (written > 0 && (size_t)written < len) atomic_store(&log_state.is_torn, true);
     return written == (ssize_t)len;
@@ -155,9 +153,8 @@ static size_t format_header(char *out, size_t size, enum log_level level) {
     clock_local((time_t)(now_us / 1000000), &t);
     long offset = t.tm_gmtoff / 60;
     int len = snprintf(out, size, "%s[%04d-%02d-%02d %02d:%02d:%02d.%03u %c%02ld%02ld] [%s %d] [%s] ",
-                       atomic_exchange(&log_state.is_torn, false) ? "\n" : "", t.tm_year + 1900, t.tm_mon + 1,
-                       t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (unsigned)(now_us / 1000 % 1000),
-                       offset < 0 ? '-' : '+', labs(offset) / 60, labs(offset) % 60, log_state.process,
+                       atomic_exchange(&log_state.is_torn, false) ? "\n" : "", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min,
+                       t.tm_sec, (unsigned)(now_us / 1000 % 1000), offset < 0 ? '-' : '+', labs(offset) / 60, labs(offset) % 60, log_state.process,
                        (int)getpid(), level_names[level]);
     return (size_t)len < size ? (size_t)len : size - 1;
 }
@@ -176,10 +173,8 @@ static void report_lost(void) {
 }
 
 static void emit_line(const char *data, size_t len) {
-    if (emit(data, len))
-        report_lost();
-    else
-        atomic_fetch_add_explicit(&log_state.lost, 1, memory_order_relaxed);
+    if (emit(data, len)) report_lost();
+    else atomic_fetch_add_explicit(&log_state.lost, 1, memory_order_relaxed);
 }
 
 /* Writes one byte as itself or as \xNN; returns how many bytes that took, at most ESCAPED_BYTES. */

@@ -33,10 +33,8 @@ bool slice_next(struct slice *rest, char separator, struct slice *part) {
     if (!rest->data) return false;
     size_t end = slice_find(*rest, separator);
     *part = slice_make(rest->data, end);
-    if (end == rest->len)
-        *rest = slice_make(NULL, 0);
-    else
-        *rest = slice_make(rest->data + end + 1, rest->len - end - 1);
+    if (end == rest->len) *rest = slice_make(NULL, 0);
+    else *rest = slice_make(rest->data + end + 1, rest->len - end - 1);
     return true;
 }
 

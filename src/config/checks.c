@@ -31,14 +31,12 @@ static int check_directory(const char *path) {
 }
 
 static void check_explicit_directory(const struct check *c, const char *key, const char *path) {
-    if (path && is_explicit(c, key) && check_directory(path) < 0)
-        report_line(c->errors, origin(c, key), "%s '%s': %s", key, path, strerror(errno));
+    if (path && is_explicit(c, key) && check_directory(path) < 0) report_line(c->errors, origin(c, key), "%s '%s': %s", key, path, strerror(errno));
 }
 
 static void check_application(const struct check *c) {
     if (c->s->wsgi_app || c->s->print_config) return;
-    report_line(c->errors, NULL,
-                "no application is given; name it behind the options, as in 'cserve wsgi:app', or set wsgi_app");
+    report_line(c->errors, NULL, "no application is given; name it behind the options, as in 'cserve wsgi:app', or set wsgi_app");
 }
 
 static void check_directories(const struct check *c) {
@@ -61,8 +59,7 @@ static void check_pidfile(const struct check *c) {
 }
 
 static void check_log(const struct check *c, const char *key, const char *path) {
-    if (path && strncmp(path, "syslog:", 7) == 0)
-        report_line(c->errors, origin(c, key), "%s cannot be '%s'; give a path, or '-'", key, path);
+    if (path && strncmp(path, "syslog:", 7) == 0) report_line(c->errors, origin(c, key), "%s cannot be '%s'; give a path, or '-'", key, path);
     if (path && strcmp(path, "-") == 0 && c->s->daemon)
         report_line(c->notes, origin(c, key), "%s '-' is lost in a daemon, which has no terminal; give a path", key);
 }
@@ -70,8 +67,7 @@ static void check_log(const struct check *c, const char *key, const char *path) 
 static void check_together(const struct check *c) {
     const struct settings *s = c->s;
     if (s->reload && s->daemon)
-        report_line(c->errors, origin(c, "reload"), "reload is for development and does not go together with daemon (%s)",
-                    origin(c, "daemon"));
+        report_line(c->errors, origin(c, "reload"), "reload is for development and does not go together with daemon (%s)", origin(c, "daemon"));
     if (s->max_requests_jitter && !s->max_requests)
         report_line(c->notes, origin(c, "max_requests_jitter"), "max_requests_jitter does nothing without max_requests");
     if (!s->bind.count) report_line(c->errors, origin(c, "bind"), "bind is empty; give at least one address");

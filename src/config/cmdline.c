@@ -25,13 +25,10 @@ static bool looks_like_option(const char *word) {
 /* The value of an option that needs one: behind '=' (or the letter), else the next argument. NULL after reporting that there is none. */
 static const char *take_value(struct parser *p, const char *spelling, const char *attached) {
     if (attached) return attached;
-    if (p->next == p->end)
-        report(p, mem_printf("%s: a value is missing", spelling));
+    if (p->next == p->end) report(p, mem_printf("%s: a value is missing", spelling));
     else if (looks_like_option(*p->next))
-        report(p, mem_printf("%s: a value is missing in front of '%s'; if that is the value, write '%s=%s'", spelling, *p->next,
-                             spelling, *p->next));
-    else
-        return *p->next++;
+        report(p, mem_printf("%s: a value is missing in front of '%s'; if that is the value, write '%s=%s'", spelling, *p->next, spelling, *p->next));
+    else return *p->next++;
     return NULL;
 }
 
@@ -45,25 +42,18 @@ static bool is_word_next(const struct parser *p, const struct option *o) {
 
 static void take_option(struct parser *p, const struct option *o, const char *spelling, const char *attached) {
     const char *value;
-    if (o->type->is_flag)
-        value = attached ? attached : "true";
-    else if (o->implied && !attached && !is_word_next(p, o))
-        value = o->implied;
-    else
-        value = take_value(p, spelling, attached);
+    if (o->type->is_flag) value = attached ? attached : "true";
+    else if (o->implied && !attached && !is_word_next(p, o)) value = o->implied;
+    else value = take_value(p, spelling, attached);
     if (value) p->callbacks->on_value(p->context, o, spelling, value);
 }
 
 static bool take_request(struct parser *p, const char *spelling, const char *attached) {
     enum cmdline_request request;
-    if (strcmp(spelling, "--help") == 0 || strcmp(spelling, "-h") == 0)
-        request = REQUEST_HELP;
-    else if (strcmp(spelling, "--version") == 0 || strcmp(spelling, "-v") == 0)
-        request = REQUEST_VERSION;
-    else if (strcmp(spelling, "--generate") == 0)
-        request = REQUEST_GENERATE;
-    else
-        return false;
+    if (strcmp(spelling, "--help") == 0 || strcmp(spelling, "-h") == 0) request = REQUEST_HELP;
+    else if (strcmp(spelling, "--version") == 0 || strcmp(spelling, "-v") == 0) request = REQUEST_VERSION;
+    else if (strcmp(spelling, "--generate") == 0) request = REQUEST_GENERATE;
+    else return false;
     const char *value = request == REQUEST_GENERATE ? take_value(p, spelling, attached) : "";
     if (value) p->callbacks->on_request(p->context, request, value);
     return true;
@@ -77,10 +67,8 @@ static const struct option *find_negated(struct slice name) {
 }
 
 static void take_negated(struct parser *p, const struct option *o, const char *spelling, const char *attached) {
-    if (attached)
-        report(p, mem_printf("%s: takes no value, but has '%s'", spelling, attached));
-    else
-        p->callbacks->on_value(p->context, o, spelling, "false");
+    if (attached) report(p, mem_printf("%s: takes no value, but has '%s'", spelling, attached));
+    else p->callbacks->on_value(p->context, o, spelling, "false");
 }
 
 static void report_unknown(struct parser *p, const char *spelling) {
@@ -108,12 +96,9 @@ static void take_long(struct parser *p, const char *word) {
     char *spelling = mem_strndup(word, length);
     struct slice name = slice_of(spelling + 2);
     const struct option *o = option_find_flag(name);
-    if (o)
-        take_option(p, o, spelling, attached);
-    else if ((o = find_negated(name)))
-        take_negated(p, o, spelling, attached);
-    else if (!take_request(p, spelling, attached))
-        report_unknown(p, spelling);
+    if (o) take_option(p, o, spelling, attached);
+    else if ((o = find_negated(name))) take_negated(p, o, spelling, attached);
+    else if (!take_request(p, spelling, attached)) report_unknown(p, spelling);
     mem_free(spelling);
 }
 
@@ -148,13 +133,9 @@ void cmdline_parse(size_t count, char *const *words, const struct cmdline_callba
     bool is_past_options = false;
     while (p.next < p.end) {
         const char *word = *p.next++;
-        if (!is_past_options && strcmp(word, "--") == 0)
-            is_past_options = true;
-        else if (!is_past_options && word[0] == '-' && word[1] == '-')
-            take_long(&p, word);
-        else if (!is_past_options && looks_like_option(word))
-            take_short(&p, word);
-        else
-            take_application(&p, word);
+        if (!is_past_options && strcmp(word, "--") == 0) is_past_options = true;
+        else if (!is_past_options && word[0] == '-' && word[1] == '-') take_long(&p, word);
+        else if (!is_past_options && looks_like_option(word)) take_short(&p, word);
+        else take_application(&p, word);
     }
 }

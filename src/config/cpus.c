@@ -18,8 +18,7 @@ static bool read_small(const char *path, struct buf *out) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     ssize_t length;
-    while (out->len < SMALL && (length = read(fd, out->data + out->len, SMALL - out->len)) > 0)
-        out->len += (size_t)length;
+    while (out->len < SMALL && (length = read(fd, out->data + out->len, SMALL - out->len)) > 0) out->len += (size_t)length;
     close(fd);
     return out->len > 0;
 }
@@ -71,8 +70,7 @@ static unsigned bound_v2(unsigned bound, const char *group) {
 static unsigned bound_v1(unsigned bound, const char *group) {
     struct buf quota = BUF_INIT, period = BUF_INIT;
     char *quota_path = mem_printf("%s/cpu.cfs_quota_us", group), *period_path = mem_printf("%s/cpu.cfs_period_us", group);
-    if (read_small(quota_path, &quota) && read_small(period_path, &period))
-        bound = bounded(bound, first_line(&quota), first_line(&period));
+    if (read_small(quota_path, &quota) && read_small(period_path, &period)) bound = bounded(bound, first_line(&quota), first_line(&period));
     mem_free(quota_path);
     mem_free(period_path);
     buf_release(&quota);
@@ -90,7 +88,8 @@ static unsigned bound_upwards(unsigned bound, const char *mount, struct slice gr
         bound = bound_one(bound, path);
         mem_free(path);
         if (!group.len) return bound;
-        while (group.len && group.data[--group.len] != '/') {}
+        while (group.len && group.data[--group.len] != '/') {
+        }
     }
 }
 
@@ -107,8 +106,7 @@ static unsigned bound_line(unsigned bound, const char *root, struct slice line) 
     if (!slice_next(&line, ':', &id) || !slice_next(&line, ':', &controllers) || !line.data) return bound;
     bool is_v2 = slice_equal(id, SLICE("0")) && !controllers.len;
     if (!is_v2 && !has_controller(controllers, SLICE("cpu"))) return bound;
-    char *mount = is_v2 ? mem_printf("%s/sys/fs/cgroup", root)
-                        : mem_printf("%s/sys/fs/cgroup/%.*s", root, SLICE_ARG(controllers));
+    char *mount = is_v2 ? mem_printf("%s/sys/fs/cgroup", root) : mem_printf("%s/sys/fs/cgroup/%.*s", root, SLICE_ARG(controllers));
     bound = bound_upwards(bound, mount, line, is_v2 ? bound_v2 : bound_v1);
     mem_free(mount);
     return bound;

@@ -24,15 +24,11 @@ static void write_wrapped(FILE *out, const char *text, size_t column) {
 }
 
 static void append_invocation(const struct option *o, struct buf *out) {
-    if (o->flag)
-        buf_printf(out, "  -%c, ", o->flag);
-    else
-        BUF_APPEND_LITERAL(out, "      ");
+    if (o->flag) buf_printf(out, "  -%c, ", o->flag);
+    else BUF_APPEND_LITERAL(out, "      ");
     option_append_flag(o, out);
-    if (o->implied)
-        buf_printf(out, " [%s]", option_metavar(o));
-    else if (!o->type->is_flag)
-        buf_printf(out, " %s", option_metavar(o));
+    if (o->implied) buf_printf(out, " [%s]", option_metavar(o));
+    else if (!o->type->is_flag) buf_printf(out, " %s", option_metavar(o));
 }
 
 static void append_words(const struct option *o, struct buf *out) {
@@ -42,12 +38,9 @@ static void append_words(const struct option *o, struct buf *out) {
 }
 
 static void append_default(const struct option *o, struct buf *out) {
-    if (o->variable && *o->standard)
-        buf_printf(out, " (default: %s$%s, else %s)", o->prefix ? o->prefix : "", o->variable, o->standard);
-    else if (o->variable)
-        buf_printf(out, " (default: $%s)", o->variable);
-    else if (*o->standard && !(o->type->is_flag && strcmp(o->standard, "false") == 0))
-        buf_printf(out, " (default: %s)", o->standard);
+    if (o->variable && *o->standard) buf_printf(out, " (default: %s$%s, else %s)", o->prefix ? o->prefix : "", o->variable, o->standard);
+    else if (o->variable) buf_printf(out, " (default: $%s)", o->variable);
+    else if (*o->standard && !(o->type->is_flag && strcmp(o->standard, "false") == 0)) buf_printf(out, " (default: %s)", o->standard);
 }
 
 static void write_option(FILE *out, const struct option *o) {
@@ -56,10 +49,8 @@ static void write_option(FILE *out, const struct option *o) {
     buf_append_cstr(&right, o->help);
     append_words(o, &right);
     append_default(o, &right);
-    if (left.len + 2 > HELP_COLUMN)
-        fprintf(out, "%s\n%*s", buf_cstr(&left), HELP_COLUMN, "");
-    else
-        fprintf(out, "%-*s", HELP_COLUMN, buf_cstr(&left));
+    if (left.len + 2 > HELP_COLUMN) fprintf(out, "%s\n%*s", buf_cstr(&left), HELP_COLUMN, "");
+    else fprintf(out, "%-*s", HELP_COLUMN, buf_cstr(&left));
     write_wrapped(out, buf_cstr(&right), HELP_COLUMN);
     buf_release(&left);
     buf_release(&right);
@@ -89,8 +80,7 @@ static void write_setting(FILE *out, const struct settings *s, const struct opti
     struct buf text = BUF_INIT;
     o->type->format(o, option_field_of(o, s), &text);
     struct slice rest = slice_of(buf_cstr(&text)), line;
-    while (slice_next(&rest, '\n', &line))
-        fprintf(out, "%s =%s%.*s  ; %s\n", o->key, line.len ? " " : "", SLICE_ARG(line), settings_origin(s, o));
+    while (slice_next(&rest, '\n', &line)) fprintf(out, "%s =%s%.*s  ; %s\n", o->key, line.len ? " " : "", SLICE_ARG(line), settings_origin(s, o));
     buf_release(&text);
 }
 

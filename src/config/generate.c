@@ -80,10 +80,9 @@ static void write_markdown_option(FILE *out, const struct option *o) {
     struct buf flags = BUF_INIT, standard = BUF_INIT, words = BUF_INIT;
     append_flags(o, &flags);
     append_markdown_default(o, &standard);
-    for (size_t i = 0; o->words && o->group != GROUP_GUNICORN && o->words[i]; i++)
-        buf_printf(&words, "%s`%s`", i ? ", " : " One of ", o->words[i]);
-    fprintf(out, "| `%s` | %s | %s | %s | %s%s%s |\n", o->key, buf_cstr(&flags), buf_cstr(&standard),
-            o->is_reloadable ? "yes" : "", o->help, buf_cstr(&words), words.len ? "." : "");
+    for (size_t i = 0; o->words && o->group != GROUP_GUNICORN && o->words[i]; i++) buf_printf(&words, "%s`%s`", i ? ", " : " One of ", o->words[i]);
+    fprintf(out, "| `%s` | %s | %s | %s | %s%s%s |\n", o->key, buf_cstr(&flags), buf_cstr(&standard), o->is_reloadable ? "yes" : "", o->help,
+            buf_cstr(&words), words.len ? "." : "");
     buf_release(&flags);
     buf_release(&standard);
     buf_release(&words);
@@ -117,12 +116,9 @@ void describe_markdown(FILE *out) {
 static void write_roff(FILE *out, const char *text) {
     if (*text == '.' || *text == '\'') fputs("\\&", out);
     for (; *text; text++) {
-        if (*text == '-')
-            fputs("\\-", out);
-        else if (*text == '\\')
-            fputs("\\e", out);
-        else
-            fputc(*text, out);
+        if (*text == '-') fputs("\\-", out);
+        else if (*text == '\\') fputs("\\e", out);
+        else fputc(*text, out);
     }
 }
 
@@ -147,8 +143,7 @@ static void write_man_option(FILE *out, const struct option *o) {
     if (!o->type->is_flag) fprintf(out, o->implied ? " [\\fI%s\\fR]" : " \\fI%s\\fR", option_metavar(o));
     fputc('\n', out);
     write_roff(out, o->help);
-    for (size_t i = 0; o->words && o->group != GROUP_GUNICORN && o->words[i]; i++)
-        fprintf(out, "%s%s", i ? ", " : " One of ", o->words[i]);
+    for (size_t i = 0; o->words && o->group != GROUP_GUNICORN && o->words[i]; i++) fprintf(out, "%s%s", i ? ", " : " One of ", o->words[i]);
     fputs(o->words && o->group != GROUP_GUNICORN ? ".\n" : "\n", out);
     if (!*o->standard && !o->variable) return;
     fputs("Default: ", out);

@@ -163,8 +163,7 @@ static struct slice next_line(struct reader *r, size_t room) {
     }
     /* A continued line gets a space in front, which is how inih knows. */
     if (line.len + (r->glue != NULL) > room) {
-        char *message = mem_printf("the line has %zu bytes, and %zu can be read; break it with '\\' and go on in the next line",
-                                   line.len, room);
+        char *message = mem_printf("the line has %zu bytes, and %zu can be read; break it with '\\' and go on in the next line", line.len, room);
         report(r, r->line, message);
         mem_free(message);
         return nothing;

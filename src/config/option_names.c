@@ -4,8 +4,17 @@
 
 const char *option_group_title(enum option_group group) {
     static const char *const titles[GROUP_COUNT] = {
-        "Application", "Sockets", "Workers", "Process", "Connections", "Limits",
-        "Proxies", "Answers and logs", "Hooks", "Development", "Accepted from Gunicorn without effect",
+        "Application",
+        "Sockets",
+        "Workers",
+        "Process",
+        "Connections",
+        "Limits",
+        "Proxies",
+        "Answers and logs",
+        "Hooks",
+        "Development",
+        "Accepted from Gunicorn without effect",
     };
     return titles[group];
 }
@@ -37,8 +46,7 @@ static bool has_alias(const struct option *o, struct slice name) {
 const struct option *option_find_flag(struct slice name) {
     for (size_t i = 0; i < options_count; i++) {
         if (has_alias(&options[i], name)) return &options[i];
-        if (slice_find(name, '_') == name.len && is_same_name(slice_of(options[i].key), name))
-            return &options[i];
+        if (slice_find(name, '_') == name.len && is_same_name(slice_of(options[i].key), name)) return &options[i];
     }
     return NULL;
 }
@@ -93,8 +101,7 @@ unsigned edit_distance(struct slice a, struct slice b, unsigned bound) {
         for (unsigned j = 1; j <= b.len; j++) {
             char x = undashed(ascii_lower(a.data[i - 1])), y = undashed(ascii_lower(b.data[j - 1]));
             row[j] = min_of(min_of(up[j], row[j - 1]) + 1, up[j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == undashed(ascii_lower(b.data[j - 2])) &&
-                y == undashed(ascii_lower(a.data[i - 2])))
+            if (i > 1 && j > 1 && x == undashed(ascii_lower(b.data[j - 2])) && y == undashed(ascii_lower(a.data[i - 2])))
                 row[j] = min_of(row[j], two_up[j - 2] + 1);
         }
         unsigned *oldest = two_up;

@@ -4,10 +4,8 @@
 
 #include <stddef.h>
 
-#define FIELD(name)                                                                                \
-    .key = #name, .offset = offsetof(struct settings, name),                                       \
-    .width = sizeof(((struct settings *)NULL)->name)
-#define RELOADABLE .is_reloadable = true
+#define FIELD(name) .key = #name, .offset = offsetof(struct settings, name), .width = sizeof(((struct settings *)NULL)->name)
+#define RELOADABLE  .is_reloadable = true
 
 enum { SECOND = 1000, HOUR = 3600 * SECOND, DAY = 24 * HOUR, MEBIBYTE = 1 << 20 };
 
@@ -50,20 +48,18 @@ const struct option options[] = {
 
     /* --- sockets --- */
     {FIELD(bind), .flag = 'b', .group = GROUP_SOCKETS, .type = &value_list, .metavar = "ADDRESS", .standard = "127.0.0.1:8000", .variable = "PORT",
-     .prefix = "0.0.0.0:", RELOADABLE,
-     .help = "Where to listen: HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, unix:@abstract or fd://N; repeatable."},
+     .prefix = "0.0.0.0:", RELOADABLE, .help = "Where to listen: HOST:PORT, [IPV6]:PORT, :PORT, unix:/path, unix:@abstract or fd://N; repeatable."},
     {FIELD(backlog), .group = GROUP_SOCKETS, .type = &value_number, .standard = "2048", .min = 1, .max = 1 << 20,
      .help = "Connections that may wait to be accepted; the system's net.core.somaxconn bounds it."},
-    {FIELD(socket_mode), .group = GROUP_SOCKETS, .type = &value_mode, .standard = "0660", .max = 0777,
-     .help = "Permissions of unix sockets."},
+    {FIELD(socket_mode), .group = GROUP_SOCKETS, .type = &value_mode, .standard = "0660", .max = 0777, .help = "Permissions of unix sockets."},
     {FIELD(socket_owner), .group = GROUP_SOCKETS, .type = &value_user, .standard = "",
      .help = "Owner of unix sockets; the process's user unless set."},
     {FIELD(socket_group), .group = GROUP_SOCKETS, .type = &value_group, .standard = "",
      .help = "Group of unix sockets; the process's group unless set."},
 
     /* --- workers --- */
-    {FIELD(workers), .flag = 'w', .group = GROUP_WORKERS, .type = &value_workers, .standard = "auto", .variable = "WEB_CONCURRENCY",
-     .min = 1, .max = 1024, RELOADABLE,
+    {FIELD(workers), .flag = 'w', .group = GROUP_WORKERS, .type = &value_workers, .standard = "auto", .variable = "WEB_CONCURRENCY", .min = 1,
+     .max = 1024, RELOADABLE,
      .help = "Number of worker processes. 'auto' is twice the usable CPUs plus one; affinity and the control group's quota count."},
     {FIELD(threads), .group = GROUP_WORKERS, .type = &value_number, .standard = "1", .min = 1, .max = 1024, RELOADABLE,
      .help = "Application threads in each worker."},
@@ -94,12 +90,10 @@ const struct option options[] = {
      .help = "Run in the background. The command returns when the service answers, or with the reason why it does not."},
     {FIELD(pidfile), .flag = 'p', .aliases = "pid", .group = GROUP_PROCESS, .type = &value_path, .metavar = "FILE", .standard = "",
      .help = "Write the master's process id to this file. If the process named in it lives, the start is refused."},
-    {FIELD(user), .flag = 'u', .group = GROUP_PROCESS, .type = &value_user, .standard = "",
-     .help = "Workers run as this user, by name or number."},
+    {FIELD(user), .flag = 'u', .group = GROUP_PROCESS, .type = &value_user, .standard = "", .help = "Workers run as this user, by name or number."},
     {FIELD(group), .flag = 'g', .group = GROUP_PROCESS, .type = &value_group, .standard = "",
      .help = "Workers run with this group, by name or number."},
-    {FIELD(initgroups), .group = GROUP_PROCESS, .type = &value_bool, .standard = "true",
-     .help = "Give workers all groups of their user, too."},
+    {FIELD(initgroups), .group = GROUP_PROCESS, .type = &value_bool, .standard = "true", .help = "Give workers all groups of their user, too."},
     {FIELD(umask), .flag = 'm', .group = GROUP_PROCESS, .type = &value_mode, .standard = "0022", .max = 0777,
      .help = "File mode bits that files of workers never get."},
     {FIELD(proc_name), .flag = 'n', .aliases = "name", .group = GROUP_PROCESS, .type = &value_string, .metavar = "NAME", .standard = "",
@@ -159,7 +153,8 @@ const struct option options[] = {
      .help = "Value of the Server header field; empty leaves it out. The application's own wins."},
     {FIELD(accesslog), .aliases = "access-logfile", .group = GROUP_LOGS, .type = &value_path, .metavar = "FILE", .standard = "", RELOADABLE,
      .help = "Write a line for each answer to this file; '-' is stdout. None unless set."},
-    {FIELD(access_log_format), .aliases = "access-logformat", .group = GROUP_LOGS, .type = &value_string, .metavar = "FORMAT", .standard = "combined", RELOADABLE,
+    {FIELD(access_log_format), .aliases = "access-logformat", .group = GROUP_LOGS, .type = &value_string, .metavar = "FORMAT", .standard = "combined",
+     RELOADABLE,
      .help = "What such a line holds, in Gunicorn's atoms (%(h)s, %(r)s, ...). 'combined' is Gunicorn's default, 'common' the same without "
              "referer and agent."},
     {FIELD(errorlog), .aliases = "error-logfile log-file", .group = GROUP_LOGS, .type = &value_path, .metavar = "FILE", .standard = "-", RELOADABLE,
@@ -184,13 +179,23 @@ const struct option options[] = {
     /* --- development --- */
     {FIELD(reload), .group = GROUP_DEVELOPMENT, .type = &value_bool, .standard = "false",
      .help = "Reload when a file changes that the application imported. Not together with daemon."},
-    {FIELD(reload_extra_files), .aliases = "reload-extra-file", .group = GROUP_DEVELOPMENT, .type = &value_path_list, .metavar = "FILE", .standard = "",
-     .help = "More files whose change reloads."},
+    {FIELD(reload_extra_files), .aliases = "reload-extra-file", .group = GROUP_DEVELOPMENT, .type = &value_path_list, .metavar = "FILE",
+     .standard = "", .help = "More files whose change reloads."},
 
     /* --- Gunicorn's --- */
-    {.key = "worker_class", .flag = 'k', .group = GROUP_GUNICORN, .type = &value_ignored, .metavar = "CLASS", .words = worker_class_words, .standard = "",
+    {.key = "worker_class",
+     .flag = 'k',
+     .group = GROUP_GUNICORN,
+     .type = &value_ignored,
+     .metavar = "CLASS",
+     .words = worker_class_words,
+     .standard = "",
      .help = "Accepted for 'sync' and 'gthread' and ignored: one kind of worker does what both do."},
-    {.key = "worker_tmp_dir", .group = GROUP_GUNICORN, .type = &value_ignored, .metavar = "DIR", .standard = "",
+    {.key = "worker_tmp_dir",
+     .group = GROUP_GUNICORN,
+     .type = &value_ignored,
+     .metavar = "DIR",
+     .standard = "",
      .help = "Accepted and ignored: there is no heartbeat file."},
 };
 

@@ -4,11 +4,11 @@
 #include "config/settings.h"
 
 #include "base/mem.h"
+#include "base/version.h"
 #include "config/checks.h"
 #include "config/cmdline.h"
 #include "config/describe.h"
 #include "config/sources.h"
-#include "base/version.h"
 
 #include <pwd.h>
 #include <stdlib.h>
@@ -66,8 +66,7 @@ static void apply(struct loader *l, enum layer layer, const struct assignment *a
     bool is_stronger = layer > origin_of(l->s, o)->layer;
     if (is_stronger && o->type->release && o->type != &value_environment) o->type->release(option_field(o, l->s));
     parse_into(l, o, a->place, a->text);
-    if (is_stronger || !o->type->is_list)
-        set_origin(l->s, o, layer, mem_printf("%s%s", prefixes[layer], a->place));
+    if (is_stronger || !o->type->is_list) set_origin(l->s, o, layer, mem_printf("%s%s", prefixes[layer], a->place));
 }
 
 static void apply_default(struct loader *l, const struct option *o) {
@@ -204,8 +203,7 @@ struct early {
     char *value;
 };
 
-static void on_early_value(void *context UNUSED, const struct option *o UNUSED, const char *spelling UNUSED,
-                           const char *value UNUSED) {}
+static void on_early_value(void *context UNUSED, const struct option *o UNUSED, const char *spelling UNUSED, const char *value UNUSED) {}
 
 static void on_early_error(void *context UNUSED, const char *message UNUSED) {}
 
@@ -229,17 +227,14 @@ static void answer_generate(const char *what) {
 }
 
 bool settings_answer_early(int argc, char **argv, const char *version_details) {
-    static const struct cmdline_callbacks callbacks = {
-        .on_value = on_early_value, .on_request = on_early_request, .on_error = on_early_error};
+    static const struct cmdline_callbacks callbacks = {.on_value = on_early_value, .on_request = on_early_request, .on_error = on_early_error};
     struct early early = {.is_asked = false};
     if (argc > 1) cmdline_parse((size_t)argc - 1, argv + 1, &callbacks, &early);
     if (!early.is_asked) return false;
-    if (early.request == REQUEST_HELP)
-        describe_help(stdout);
+    if (early.request == REQUEST_HELP) describe_help(stdout);
     else if (early.request == REQUEST_VERSION)
         printf("cserve " CSERVE_VERSION "%s%s\n", version_details && *version_details ? " " : "", version_details ? version_details : "");
-    else
-        answer_generate(early.value);
+    else answer_generate(early.value);
     mem_free(early.value);
     fflush(stdout);
     return true;

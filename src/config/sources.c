@@ -20,10 +20,8 @@ void report_line(struct buf *lines, const char *place, const char *format, ...) 
     va_end(arguments);
     if (place) buf_printf(lines, "%s: ", place);
     for (const char *c = text; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            buf_printf(lines, "\\x%02x", (unsigned char)*c);
-        else
-            buf_append_char(lines, *c);
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) buf_printf(lines, "\\x%02x", (unsigned char)*c);
+        else buf_append_char(lines, *c);
     }
     buf_append_char(lines, '\n');
 }
@@ -68,8 +66,7 @@ static void on_argument_error(void *context, const char *message) {
     report_line(a->errors, a->variable, "%s", message);
 }
 
-static const struct cmdline_callbacks argument_callbacks = {
-    .on_value = on_argument, .on_request = on_request, .on_error = on_argument_error};
+static const struct cmdline_callbacks argument_callbacks = {.on_value = on_argument, .on_request = on_request, .on_error = on_argument_error};
 
 void source_command_line(struct assignments *out, int argc, char **argv, struct buf *errors) {
     struct arguments a = {.out = out, .errors = errors};
@@ -82,10 +79,8 @@ void source_arguments_variable(struct assignments *out, struct buf *errors) {
     if (!text) return;
     struct string_list words = {NULL, 0};
     struct arguments a = {.out = out, .errors = errors, .variable = variable};
-    if (words_split(text, &words))
-        cmdline_parse(words.count, words.items, &argument_callbacks, &a);
-    else
-        report_line(errors, variable, "'%s' has a quote that is not closed", text);
+    if (words_split(text, &words)) cmdline_parse(words.count, words.items, &argument_callbacks, &a);
+    else report_line(errors, variable, "'%s' has a quote that is not closed", text);
     string_list_release(&words);
 }
 
@@ -99,8 +94,7 @@ static void append_upper(struct buf *out, const char *key) {
 
 /* Kubernetes sets CSERVE_SERVICE_HOST, CSERVE_PORT_8000_TCP and so on in every pod when a service is called "cserve". */
 static bool is_of_kubernetes(struct slice name) {
-    return slice_equal(name, SLICE("PORT")) || slice_starts_with(name, SLICE("PORT_")) ||
-           slice_starts_with(name, SLICE("SERVICE_"));
+    return slice_equal(name, SLICE("PORT")) || slice_starts_with(name, SLICE("PORT_")) || slice_starts_with(name, SLICE("SERVICE_"));
 }
 
 static void report_unknown_variable(struct slice name, struct slice key, struct buf *errors) {
@@ -120,12 +114,10 @@ static void read_variable(struct assignments *out, struct slice name, const char
     struct buf key = BUF_INIT;
     for (size_t i = 0; i < name.len; i++) buf_append_char(&key, ascii_lower(name.data[i]));
     const struct option *o = option_find(buf_slice(&key));
-    if (o)
-        add(out, o, mem_printf("%s%.*s", variable_prefix, SLICE_ARG(name)), value);
+    if (o) add(out, o, mem_printf("%s%.*s", variable_prefix, SLICE_ARG(name)), value);
     else if (is_of_kubernetes(name))
         report_line(notes, NULL, "%s%.*s: taken for a variable of Kubernetes, ignored", variable_prefix, SLICE_ARG(name));
-    else
-        report_unknown_variable(name, buf_slice(&key), errors);
+    else report_unknown_variable(name, buf_slice(&key), errors);
     buf_release(&key);
 }
 
@@ -183,8 +175,8 @@ static void on_section(void *context, unsigned line, const char *name) {
     if (f->is_known) return;
     struct slice written = slice_of(name);
     bool is_near_env = edit_distance(written, SLICE("env"), 2) < edit_distance(written, SLICE("cserve"), 3);
-    file_error(f, line, mem_printf("unknown section '[%s]'; did you mean '%s'? There are [cserve] and [env]", name,
-                                   is_near_env ? "[env]" : "[cserve]"));
+    file_error(f, line,
+               mem_printf("unknown section '[%s]'; did you mean '%s'? There are [cserve] and [env]", name, is_near_env ? "[env]" : "[cserve]"));
 }
 
 /* A key that is written twice: which of both was meant is anybody's guess. */
@@ -201,12 +193,9 @@ static const struct option *find_for_file(struct file *f, const struct ini_value
     const struct option *o = option_find(slice_of(v->key));
     if (!o) {
         const char *reason = option_absence(slice_of(v->key)), *nearest = option_nearest(slice_of(v->key));
-        if (reason)
-            file_error(f, v->line, mem_printf("'%s' is not offered: %s", v->key, reason));
-        else if (nearest)
-            file_error(f, v->line, mem_printf("unknown setting '%s'; did you mean '%s'?", v->key, nearest));
-        else
-            file_error(f, v->line, mem_printf("unknown setting '%s'; docs/settings.md lists all", v->key));
+        if (reason) file_error(f, v->line, mem_printf("'%s' is not offered: %s", v->key, reason));
+        else if (nearest) file_error(f, v->line, mem_printf("unknown setting '%s'; did you mean '%s'?", v->key, nearest));
+        else file_error(f, v->line, mem_printf("unknown setting '%s'; docs/settings.md lists all", v->key));
         return NULL;
     }
     if (o->is_for_invocation) {
@@ -275,9 +264,7 @@ void source_file(struct assignments *out, const char *path, struct buf *errors) 
     }
     struct buf text = BUF_INIT;
     struct file f = {.out = out, .errors = errors, .path = path, .first = out->count, .is_known = true};
-    if (inifile_load(path, &text) == 0)
-        inifile_parse(buf_slice(&text), &callbacks, &f);
-    else
-        report_line(errors, NULL, "cannot read the settings in '%s': %s", path, strerror(errno));
+    if (inifile_load(path, &text) == 0) inifile_parse(buf_slice(&text), &callbacks, &f);
+    else report_line(errors, NULL, "cannot read the settings in '%s': %s", path, strerror(errno));
     buf_release(&text);
 }

@@ -15,10 +15,8 @@ struct unit {
 
 static const struct unit plain_units[] = {{"", 1}, {NULL, 0}};
 static const struct unit size_units[] = {{"", 1}, {"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}, {NULL, 0}};
-static const struct unit time_units_ms[] = {
-    {"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0}};
-static const struct unit time_units_us[] = {{"", 1000000},   {"us", 1},        {"ms", 1000}, {"s", 1000000},
-                                            {"m", 60000000}, {"h", 3600000000}, {NULL, 0}};
+static const struct unit time_units_ms[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0}};
+static const struct unit time_units_us[] = {{"", 1000000}, {"us", 1}, {"ms", 1000}, {"s", 1000000}, {"m", 60000000}, {"h", 3600000000}, {NULL, 0}};
 
 /* For showing: seconds are easier to compare than a mixture of hours and minutes. */
 static const struct unit shown_units_ms[] = {{"ms", 1}, {"s", 1000}, {NULL, 0}};
@@ -30,10 +28,8 @@ static uint64_t load(const struct option *o, const void *field) {
 }
 
 static void store(const struct option *o, void *field, uint64_t value) {
-    if (o->width == sizeof(uint64_t))
-        *(uint64_t *)field = value;
-    else
-        *(unsigned *)field = (unsigned)value;
+    if (o->width == sizeof(uint64_t)) *(uint64_t *)field = value;
+    else *(unsigned *)field = (unsigned)value;
 }
 
 static uint64_t largest(const struct option *o) {
@@ -76,11 +72,10 @@ static bool read_with_units(struct slice text, const struct unit *units, uint64_
     return false;
 }
 
-static char *parse_number(const struct option *o, void *field, const char *text, const char *what,
-                          const struct unit *units, const struct unit *shown) {
+static char *parse_number(const struct option *o, void *field, const char *text, const char *what, const struct unit *units,
+                          const struct unit *shown) {
     uint64_t value;
-    if (!read_with_units(slice_of(text), units, &value) || value < o->min || value > largest(o))
-        return range_message(o, text, what, shown);
+    if (!read_with_units(slice_of(text), units, &value) || value < o->min || value > largest(o)) return range_message(o, text, what, shown);
     store(o, field, value);
     return NULL;
 }

@@ -21,12 +21,9 @@ static bool read_id(const char *text, unsigned *id) {
 static char *user_parse(const struct option *o UNUSED, void *field, const char *text) {
     uid_t *uid = field;
     const struct passwd *entry;
-    if (!*text)
-        *uid = UID_UNSET;
-    else if ((entry = getpwnam(text)))
-        *uid = entry->pw_uid;
-    else if (!read_id(text, uid))
-        return mem_printf("there is no user '%s'", text);
+    if (!*text) *uid = UID_UNSET;
+    else if ((entry = getpwnam(text))) *uid = entry->pw_uid;
+    else if (!read_id(text, uid)) return mem_printf("there is no user '%s'", text);
     return NULL;
 }
 
@@ -34,10 +31,8 @@ static void user_format(const struct option *o UNUSED, const void *field, struct
     uid_t uid = *(const uid_t *)field;
     if (uid == UID_UNSET) return;
     const struct passwd *entry = getpwuid(uid);
-    if (entry)
-        buf_append_cstr(out, entry->pw_name);
-    else
-        buf_append_u64(out, uid);
+    if (entry) buf_append_cstr(out, entry->pw_name);
+    else buf_append_u64(out, uid);
 }
 
 const struct value_type value_user = {.metavar = "USER", .parse = user_parse, .format = user_format};
@@ -45,12 +40,9 @@ const struct value_type value_user = {.metavar = "USER", .parse = user_parse, .f
 static char *group_parse(const struct option *o UNUSED, void *field, const char *text) {
     gid_t *gid = field;
     const struct group *entry;
-    if (!*text)
-        *gid = GID_UNSET;
-    else if ((entry = getgrnam(text)))
-        *gid = entry->gr_gid;
-    else if (!read_id(text, gid))
-        return mem_printf("there is no group '%s'", text);
+    if (!*text) *gid = GID_UNSET;
+    else if ((entry = getgrnam(text))) *gid = entry->gr_gid;
+    else if (!read_id(text, gid)) return mem_printf("there is no group '%s'", text);
     return NULL;
 }
 
@@ -58,10 +50,8 @@ static void group_format(const struct option *o UNUSED, const void *field, struc
     gid_t gid = *(const gid_t *)field;
     if (gid == GID_UNSET) return;
     const struct group *entry = getgrgid(gid);
-    if (entry)
-        buf_append_cstr(out, entry->gr_name);
-    else
-        buf_append_u64(out, gid);
+    if (entry) buf_append_cstr(out, entry->gr_name);
+    else buf_append_u64(out, gid);
 }
 
 const struct value_type value_group = {.metavar = "GROUP", .parse = group_parse, .format = group_format};
@@ -103,8 +93,7 @@ static char *address_add(void *field, struct slice item) {
         set->everyone = true;
         return NULL;
     }
-    if (!read_block(item, &block))
-        return mem_printf("'%.*s' is not an address, a block as 10.0.0.0/8, or '*'", SLICE_ARG(item));
+    if (!read_block(item, &block)) return mem_printf("'%.*s' is not an address, a block as 10.0.0.0/8, or '*'", SLICE_ARG(item));
     set->blocks = mem_realloc(set->blocks, (set->count + 1) * sizeof(*set->blocks));
     set->blocks[set->count++] = block;
     return NULL;
@@ -173,8 +162,7 @@ static char *name_value_add(void *field, struct slice item) {
     if (colon < item.len) value = slice_trim(slice_make(item.data + colon + 1, item.len - colon - 1));
     if (!is_token(name) || !value.len) return mem_printf("'%.*s' is not NAME:VALUE", SLICE_ARG(item));
     list->items = mem_realloc(list->items, (list->count + 1) * sizeof(*list->items));
-    list->items[list->count++] =
-        (struct name_value){mem_strndup(name.data, name.len), mem_strndup(value.data, value.len)};
+    list->items[list->count++] = (struct name_value){mem_strndup(name.data, name.len), mem_strndup(value.data, value.len)};
     return NULL;
 }
 
@@ -184,8 +172,7 @@ static char *name_values_parse(const struct option *o UNUSED, void *field, const
 
 static void name_values_format(const struct option *o UNUSED, const void *field, struct buf *out) {
     const struct name_value_list *list = field;
-    for (size_t i = 0; i < list->count; i++)
-        buf_printf(out, "%s%s:%s", i ? ", " : "", list->items[i].name, list->items[i].value);
+    for (size_t i = 0; i < list->count; i++) buf_printf(out, "%s%s:%s", i ? ", " : "", list->items[i].name, list->items[i].value);
 }
 
 static void name_values_release(void *field) {
@@ -198,8 +185,5 @@ static void name_values_release(void *field) {
     *list = (struct name_value_list){NULL, 0};
 }
 
-const struct value_type value_name_values = {.metavar = "NAME:VALUE",
-                                             .is_list = true,
-                                             .parse = name_values_parse,
-                                             .format = name_values_format,
-                                             .release = name_values_release};
+const struct value_type value_name_values = {
+    .metavar = "NAME:VALUE", .is_list = true, .parse = name_values_parse, .format = name_values_format, .release = name_values_release};

@@ -3,6 +3,9 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include <cmocka.h>
 
 static void assert_holds(const struct buf *b, const char *expected) {
@@ -93,9 +96,12 @@ static void test_cstr(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),   cmocka_unit_test(test_append),
-        cmocka_unit_test(test_growth_keeps_content), cmocka_unit_test(test_numbers_and_format),
-        cmocka_unit_test(test_consume), cmocka_unit_test(test_cstr),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_append),
+        cmocka_unit_test(test_growth_keeps_content),
+        cmocka_unit_test(test_numbers_and_format),
+        cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_cstr),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,9 +3,11 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
 #include <cmocka.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 static void test_clocks(void **state) {

@@ -6,6 +6,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -241,7 +243,8 @@ static void test_lost_lines_are_counted(void **state) {
         fcntl(out[1], F_SETFL, filler | O_NONBLOCK);
         char block[4096];
         memset(block, '.', sizeof(block));
-        while (write(out[1], block, sizeof(block)) > 0) {}
+        while (write(out[1], block, sizeof(block)) > 0) {
+        }
         fcntl(out[1], F_SETFL, filler);
         log_info("lost");
         log_info("lost");

@@ -4,6 +4,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
 #include <cmocka.h>
 
 /* What the parser told, as text: "key(spelling)=value;", "help:value;", "!message;". */
@@ -28,8 +30,7 @@ static void assert_read(const char *expected, size_t count, const char *const *w
     buf_release(&told);
 }
 
-#define ASSERT_READ(expected, ...)                                                                 \
-    assert_read(expected, ARRAY_LENGTH(((const char *[]){__VA_ARGS__})), (const char *[]){__VA_ARGS__})
+#define ASSERT_READ(expected, ...) assert_read(expected, ARRAY_LENGTH(((const char *[]){__VA_ARGS__})), (const char *[]){__VA_ARGS__})
 
 static void test_values(void **state) {
     (void)state;

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <sched.h>
 #include <stdio.h>
@@ -116,10 +117,8 @@ static void test_nonsense(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_affinity, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_v2, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_v2_in_a_container, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_v1, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_affinity, set_up, tear_down),          cmocka_unit_test_setup_teardown(test_v2, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_v2_in_a_container, set_up, tear_down), cmocka_unit_test_setup_teardown(test_v1, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nonsense, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
 #include <cmocka.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -68,7 +70,8 @@ static void test_continuation(void **state) {
     assert_read("a = 1 ; x\n  2 ; y\n\n; z\n\t3 = 4\nb=5\n", "1 .a=1|2+.a=2|5+.a=3 = 4|6 .b=5|");
     /* The first key of a section may be indented: nothing stands above it. */
     assert_read("  a=1\n[x]\n  b=2\n  c\n", "1 .a=1|2[x]|3 x.b=2|4+x.b=c|");
-    assert_read("a=1\n  own=2\nb=3\n", "1 .a=1|2!the line is indented, so it would continue the value above; remove the spaces in front of it|3 .b=3|");
+    assert_read("a=1\n  own=2\nb=3\n",
+                "1 .a=1|2!the line is indented, so it would continue the value above; remove the spaces in front of it|3 .b=3|");
     /* A key longer than what inih remembers. */
     char text[200], expected[300], key[71];
     memset(key, 'k', 70);
@@ -116,8 +119,7 @@ static void test_too_long(void **state) {
         memset(value, 'v', bytes - 2);
         value[bytes - 2] = '\0';
         snprintf(text, sizeof(text), "b=1\na=%s\nc=2\n", value);
-        if (bytes <= 199)
-            snprintf(expected, sizeof(expected), "1 .b=1|2 .a=%s|3 .c=2|", value);
+        if (bytes <= 199) snprintf(expected, sizeof(expected), "1 .b=1|2 .a=%s|3 .c=2|", value);
         else
             snprintf(expected, sizeof(expected),
                      "1 .b=1|2!the line has %zu bytes, and 199 can be read; break it with '\\' and go on in the next line|3 .c=2|", bytes);
@@ -194,17 +196,32 @@ static void watch_error(void *context, unsigned line, const char *message) {
 static void test_any_bytes(void **state) {
     (void)state;
     static const struct ini_callbacks watching = {watch_section, watch_value, watch_error, is_own_line};
-    static const char *const pieces[] = {"a", "=", "\n", " ", "\\\n", ";", "#", "[", "]", "own", "\t", "\r\n", "key = value\n", "[x]\n",
-                                         "  more\n", ":", "\xef\xbb\xbf", "\"", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"};
+    static const char *const pieces[] = {"a",
+                                         "=",
+                                         "\n",
+                                         " ",
+                                         "\\\n",
+                                         ";",
+                                         "#",
+                                         "[",
+                                         "]",
+                                         "own",
+                                         "\t",
+                                         "\r\n",
+                                         "key = value\n",
+                                         "[x]\n",
+                                         "  more\n",
+                                         ":",
+                                         "\xef\xbb\xbf",
+                                         "\"",
+                                         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"};
     unsigned seed = 20240229;
     for (int round = 0; round < 20000; round++) {
         struct buf text = BUF_INIT;
         int count = rand_r(&seed) % 60;
         for (int i = 0; i < count; i++) {
-            if (rand_r(&seed) % 16 == 0)
-                buf_append_char(&text, (char)rand_r(&seed));
-            else
-                buf_append_cstr(&text, pieces[(size_t)rand_r(&seed) % ARRAY_LENGTH(pieces)]);
+            if (rand_r(&seed) % 16 == 0) buf_append_char(&text, (char)rand_r(&seed));
+            else buf_append_cstr(&text, pieces[(size_t)rand_r(&seed) % ARRAY_LENGTH(pieces)]);
         }
         /* Exactly as long as the text, so that a sanitizer sees any read beyond. */
         char *tight = mem_alloc(text.len);
@@ -219,10 +236,14 @@ static void test_any_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_comments),
-        cmocka_unit_test(test_continuation), cmocka_unit_test(test_joined_lines),
-        cmocka_unit_test(test_long_values_are_joined), cmocka_unit_test(test_too_long),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_load),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_comments),
+        cmocka_unit_test(test_continuation),
+        cmocka_unit_test(test_joined_lines),
+        cmocka_unit_test(test_long_values_are_joined),
+        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_load),
         cmocka_unit_test(test_any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,11 +49,22 @@ static void test_flags(void **state) {
     static const struct {
         const char *flag, *key;
     } spellings[] = {
-        {"graceful-timeout", "graceful_timeout"}, {"pid", "pidfile"}, {"preload", "preload_app"}, {"name", "proc_name"},
-        {"env", "raw_env"}, {"keep-alive", "keepalive"}, {"keepalive", "keepalive"}, {"access-logfile", "accesslog"},
-        {"access-logformat", "access_log_format"}, {"error-logfile", "errorlog"}, {"log-file", "errorlog"},
-        {"log-level", "loglevel"}, {"reload-extra-file", "reload_extra_files"}, {"worker-class", "worker_class"},
-        {"worker-tmp-dir", "worker_tmp_dir"}, {"limit-request-field_size", "limit_request_field_size"},
+        {"graceful-timeout", "graceful_timeout"},
+        {"pid", "pidfile"},
+        {"preload", "preload_app"},
+        {"name", "proc_name"},
+        {"env", "raw_env"},
+        {"keep-alive", "keepalive"},
+        {"keepalive", "keepalive"},
+        {"access-logfile", "accesslog"},
+        {"access-logformat", "access_log_format"},
+        {"error-logfile", "errorlog"},
+        {"log-file", "errorlog"},
+        {"log-level", "loglevel"},
+        {"reload-extra-file", "reload_extra_files"},
+        {"worker-class", "worker_class"},
+        {"worker-tmp-dir", "worker_tmp_dir"},
+        {"limit-request-field_size", "limit_request_field_size"},
         {"proxy-allow-from", "proxy_allow_ips"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(spellings); i++) {
@@ -86,9 +97,10 @@ static void test_nearest(void **state) {
     (void)state;
     static const struct {
         const char *written, *key;
-    } mistakes[] = {{"worker", "workers"},  {"wrokers", "workers"},    {"binds", "bind"},         {"keep_alive", "keepalive"},
-                    {"log_level", "loglevel"}, {"preload", "preload_app"}, {"tiemout", "timeout"}, {"access_logfile", "accesslog"},
-                    {"gracefull-timeout", "graceful_timeout"}, {"deamon", "daemon"}, {"graceful", "graceful_timeout"}};
+    } mistakes[] = {{"worker", "workers"},       {"wrokers", "workers"},          {"binds", "bind"},
+                    {"keep_alive", "keepalive"}, {"log_level", "loglevel"},       {"preload", "preload_app"},
+                    {"tiemout", "timeout"},      {"access_logfile", "accesslog"}, {"gracefull-timeout", "graceful_timeout"},
+                    {"deamon", "daemon"},        {"graceful", "graceful_timeout"}};
     for (size_t i = 0; i < ARRAY_LENGTH(mistakes); i++) {
         const char *nearest = option_nearest(slice_of(mistakes[i].written));
         assert_non_null(nearest);
@@ -108,8 +120,9 @@ static void test_absence(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table_is_sound), cmocka_unit_test(test_fields_do_not_overlap), cmocka_unit_test(test_flags),
-        cmocka_unit_test(test_distance),       cmocka_unit_test(test_nearest),               cmocka_unit_test(test_absence),
+        cmocka_unit_test(test_table_is_sound), cmocka_unit_test(test_fields_do_not_overlap),
+        cmocka_unit_test(test_flags),          cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_nearest),        cmocka_unit_test(test_absence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
 #include <cmocka.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -318,11 +320,13 @@ static void test_checks(void **state) {
     assert_errors(LOAD("x", "--spool-dir", "/none"), "command line --spool-dir: spool_dir '/none': No such file or directory\n");
     assert_errors(LOAD("x", "--virtualenv", "/none"), "command line --virtualenv: virtualenv '/none': No such file or directory\n");
     assert_errors(LOAD("x", "-p", "/none/pid"), "command line -p: the directory of pidfile '/none/pid': No such file or directory\n");
-    assert_errors(LOAD("x", "--reload", "-D"), "command line --reload: reload is for development and does not go together with daemon (command line -D)\n");
+    assert_errors(LOAD("x", "--reload", "-D"),
+                  "command line --reload: reload is for development and does not go together with daemon (command line -D)\n");
     assert_errors(LOAD("x", "-b", ""), "command line -b: bind is empty; give at least one address\n");
     assert_errors(LOAD("x", "--accesslog=syslog:"), "command line --accesslog: accesslog cannot be 'syslog:'; give a path, or '-'\n");
     assert_errors(LOAD("x", "-u", "nobody-here"), "-u: user: there is no user 'nobody-here'\n");
-    assert_errors(LOAD("x", "-k", "gevent"), "-k: worker_class: 'gevent' is not offered: one kind of worker does what 'sync' and 'gthread' do; leave it out\n");
+    assert_errors(LOAD("x", "-k", "gevent"),
+                  "-k: worker_class: 'gevent' is not offered: one kind of worker does what 'sync' and 'gthread' do; leave it out\n");
 }
 
 static void test_checks_that_pass(void **state) {

@@ -113,8 +113,9 @@ static void test_workers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_number), cmocka_unit_test(test_refused_keeps_the_field), cmocka_unit_test(test_size),
-        cmocka_unit_test(test_time),   cmocka_unit_test(test_mode),                    cmocka_unit_test(test_bool),
+        cmocka_unit_test(test_number), cmocka_unit_test(test_refused_keeps_the_field),
+        cmocka_unit_test(test_size),   cmocka_unit_test(test_time),
+        cmocka_unit_test(test_mode),   cmocka_unit_test(test_bool),
         cmocka_unit_test(test_word),   cmocka_unit_test(test_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,8 +60,9 @@ static void test_addresses(void **state) {
     assert_value("proxy_allow_ips", "127.0.0.1,::1", "127.0.0.1, ::1");
     assert_value("proxy_allow_ips", "10.0.0.0/8, fd00::/8, *", "*, 10.0.0.0/8, fd00::/8");
     assert_value("proxy_allow_ips", "1.2.3.4/32, ::/0, 0.0.0.0/0", "1.2.3.4, ::/0, 0.0.0.0/0");
-    const char *const bad[] = {"localhost", "10.0.0.1/33", "::1/129", "10.0.0", "1.2.3.4/", "1.2.3.4/-1", "1.2.3.4/x", "10.*",
-                               "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb"};
+    const char *const bad[] = {"localhost", "10.0.0.1/33", "::1/129",
+                               "10.0.0",    "1.2.3.4/",    "1.2.3.4/-1",
+                               "1.2.3.4/x", "10.*",        "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb"};
     for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) assert_refused("proxy_allow_ips", bad[i], "is not an address, a block");
 }
 

@@ -6,6 +6,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
 #include <cmocka.h>
 
 static void assert_words(const char *text, size_t count, const char *const *expected) {
@@ -16,8 +18,7 @@ static void assert_words(const char *text, size_t count, const char *const *expe
     string_list_release(&words);
 }
 
-#define ASSERT_WORDS(text, ...)                                                                    \
-    assert_words(text, ARRAY_LENGTH(((const char *const[]){__VA_ARGS__})), (const char *const[]){__VA_ARGS__})
+#define ASSERT_WORDS(text, ...) assert_words(text, ARRAY_LENGTH(((const char *const[]){__VA_ARGS__})), (const char *const[]){__VA_ARGS__})
 
 static void test_words(void **state) {
     (void)state;
