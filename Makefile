@@ -5,7 +5,6 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD  ?= build
 CC     ?= cc
-VERSION := 0.1.0
 
 LAYERS  := base config io http wsgi process
 SOURCES := $(wildcard src/*.c src/*/*.c)
@@ -27,7 +26,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 OPTIMIZE ?= -O2
 HARDEN   ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 CFLAGS   ?= -g
-CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -DCSERVE_VERSION='"$(VERSION)"' -Iinclude -MMD -MP -fvisibility=hidden -fno-plt $(OPTIMIZE) $(HARDEN) \
+CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -Iinclude -MMD -MP -fvisibility=hidden -fno-plt $(OPTIMIZE) $(HARDEN) \
              $(WARNINGS) $(if $(WERROR),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(LLHTTP_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
@@ -57,6 +56,7 @@ $(LLHTTP):
 	scripts/fetch-llhttp build/deps
 
 $(BUILD)/src/wsgi/%.o: CFLAGS_ALL += $(PYTHON_CFLAGS)
+$(BUILD)/src/config/inifile.o: CFLAGS_ALL += -DINIH_VERSION='"$(shell pkg-config --modversion inih)"'
 $(BUILD)/src/http/%.o $(BUILD)/src/wsgi/%.o: OPTIMIZE ?= -O2
 $(BUILD)/src/%.o: src/%.c $(BUILD)/flags | $(LLHTTP)
 	@mkdir -p $(@D)

@@ -3,6 +3,7 @@
 #include "base/proctitle.h"
 #include "base/version.h"
 #include "config/describe.h"
+#include "config/inifile.h"
 #include "http/parser.h"
 #include "process/arbiter.h"
 #include "process/reexec.h"
@@ -50,7 +51,7 @@ int main(int argc, char **argv) {
     char details[160];
     proctitle_init(argc, argv);
     if (fd_ensure_standard()) return EXIT_SETTINGS;
-    snprintf(details, sizeof(details), "(%s, %s)", wsgi_version(), parser_version());
+    snprintf(details, sizeof(details), "(%s, %s, %s)", wsgi_version(), parser_version(), inifile_version());
     if (settings_answer_early(argc, argv, details)) return EXIT_SUCCESS;
     struct settings *s = load(argc, argv);
     if (!s) reexec_go_back(argv);

@@ -4,4 +4,8 @@
 
 #define CSERVE_VERSION "0.1.0"
 
+#ifndef INIH_VERSION /* the build asks pkg-config: the library itself does not tell */
+#define INIH_VERSION "of unknown version"
+#endif
+
 #endif

@@ -26,6 +26,8 @@ struct ini_callbacks {
     bool (*is_own_line)(void *context, const char *section, struct slice text);
 };
 
+/* "inih 55". */
+const char *inifile_version(void);
 /* Reads the file whole. -1 with errno; EFBIG beyond INIFILE_MAX_BYTES. */
 int inifile_load(const char *path, struct buf *text);
 void inifile_parse(struct slice text, const struct ini_callbacks *callbacks, void *context);

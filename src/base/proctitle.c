@@ -40,11 +40,13 @@ void proctitle_init(int argc, char **argv) {
     program_invocation_short_name = slash ? (char *)slash + 1 : argv[0];
 }
 
-/* "cserve: worker 1" of "cserve: worker 1 [wsgi:app]"; the kernel cuts it at 15 bytes. */
+/* "cserve: master" of "cserve: master [wsgi:app]"; the kernel takes 15 bytes, which is too short for a worker's number. */
 static void set_comm(const char *text) {
     char comm[16];
     const char *end = strstr(text, " [");
     snprintf(comm, sizeof(comm), "%.*s", (int)(end ? end - text : (ptrdiff_t)strlen(text)), text);
+    size_t length = strlen(comm);
+    if (length && comm[length - 1] == ' ') comm[length - 1] = '\0';
     prctl(PR_SET_NAME, comm, 0, 0, 0);
 }
 

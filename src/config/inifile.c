@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -210,6 +211,10 @@ void inifile_parse(struct slice text, const struct ini_callbacks *callbacks, voi
     buf_release(&r.current);
     buf_release(&r.key);
     buf_release(&r.value);
+}
+
+const char *inifile_version(void) {
+    return "inih " INIH_VERSION;
 }
 
 int inifile_load(const char *path, struct buf *text) {

@@ -75,7 +75,7 @@ def test_help_names_every_setting(command, flag):
 def test_version(command, flag):
     text = command(flag).stdout
     assert re.match(r'cserve \d+\.\d+\.\d+', text)
-    assert 'Python 3.' in text and 'llhttp 9.' in text
+    assert 'Python 3.' in text and 'llhttp 9.' in text and re.search(r'inih \d', text)
 
 
 def test_help_needs_no_sound_settings(command):

@@ -30,7 +30,7 @@ static int check_in_child(int argc, char **argv) {
     read_file("/proc/self/cmdline", text, sizeof(text));
     if (strcmp(text, "cserve: worker 1 [wsgi:app]") != 0) return 2;
     read_file("/proc/self/comm", comm, sizeof(comm));
-    if (strcmp(comm, "cserve: worker \n") != 0) return 3;
+    if (strcmp(comm, "cserve: worker\n") != 0) return 3;
     const char *kept = getenv("TITLE_TEST");
     if (!kept || strcmp(kept, "kept") != 0) return 4;
     if (strcmp(argv[1], "child") != 0) return 5;
