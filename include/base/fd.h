@@ -18,6 +18,8 @@ int fd_write_all(int fd, const void *data, size_t len);
 int fd_open_temporary(const char *dir);
 /* Makes descriptors 0, 1 and 2 exist (as /dev/null) so that no later open() lands there. */
 int fd_ensure_standard(void);
+/* Bytes that were sent on a stream socket and that its peer has not acknowledged (SIOCOUTQ, tcp(7), unix(7)); 0 if that cannot be told. */
+size_t fd_unacknowledged(int fd);
 /* The descriptor limit of this process (RLIMIT_NOFILE, soft), raised to the hard one first if `raise_soft`. */
 size_t fd_limit(bool raise_soft);
 

@@ -31,6 +31,7 @@ struct conn {
     struct peer peer;   /* the socket's other end */
     struct peer client; /* what requests see: the same, or what a trusted PROXY header said */
     uint64_t linger_until_ms;
+    size_t unacknowledged; /* bytes in the socket when send_timeout began to count */
     uint32_t requests; /* answered */
     enum conn_state state;
     bool is_watched;     /* in the epoll set */
@@ -55,6 +56,8 @@ void conn_await_request(struct conn *c);
 void conn_complete(struct conn *c);
 /* The serving thread is done with the exchange. */
 void conn_answered(struct conn *c);
+/* Has the client taken anything since `unacknowledged` was noted? The socket says nothing while it is more than full. Notes anew. */
+bool conn_has_progress(struct conn *c);
 /* Its deadline has come. */
 void conn_expire(struct conn *c);
 /* Idle while draining: a request that is on its way is still read; else the connection is handed over, or closed. */

@@ -51,11 +51,17 @@ static bool is_stderr(const char *path) {
     return strcmp(path, "-") == 0;
 }
 
+/* Out of the way of the numbers that an application closes or counts on; below PRIVATE_FD only where the descriptor limit is that low. */
+static int duplicate_privately(int fd) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, PRIVATE_FD);
+    return copy < 0 && errno == EINVAL ? fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : copy;
+}
+
 static int open_path(const char *path) {
-    if (is_stderr(path)) return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, PRIVATE_FD);
+    if (is_stderr(path)) return duplicate_privately(STDERR_FILENO);
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
     if (fd < 0) return -1;
-    int private_fd = fcntl(fd, F_DUPFD_CLOEXEC, PRIVATE_FD);
+    int private_fd = duplicate_privately(fd);
     fd_close(&fd);
     return private_fd;
 }

@@ -29,6 +29,16 @@ static void pause_accepting(struct server *s, const char *why) {
     accept_update(s);
 }
 
+/* At the bound the connection that has been idle longest makes room for the new one (its client may come again at once). */
+static bool is_full(const struct server *s) {
+    return s->conn_count >= s->conn_limit && !timer_queue_oldest(&s->queues[QUEUE_IDLE]);
+}
+
+static void make_room(struct server *s) {
+    struct timer *oldest = timer_queue_oldest(&s->queues[QUEUE_IDLE]);
+    if (s->conn_count > s->conn_limit && oldest) conn_close(CONTAINER_OF(oldest, struct conn, timer), CLOSE_CROWDED);
+}
+
 /* True if a connection came. */
 static bool accept_one(struct acceptor *a) {
     struct server *s = a->server;
@@ -44,15 +54,7 @@ static bool accept_one(struct acceptor *a) {
     struct peer peer;
     peer_from_sockaddr(&peer, (struct sockaddr *)&name, length);
     conn_start(s, fd, &a->listener->local, &peer);
-    return true;
-}
-
-/* At the bound the connection that has been idle longest makes room (its client may come again at once). */
-static bool make_room(struct server *s) {
-    if (s->conn_count < s->conn_limit) return true;
-    struct timer *oldest = timer_queue_oldest(&s->queues[QUEUE_IDLE]);
-    if (!oldest) return false;
-    conn_close(CONTAINER_OF(oldest, struct conn, timer), CLOSE_CROWDED);
+    make_room(s);
     return true;
 }
 
@@ -80,7 +82,7 @@ static void on_listener(struct loop_source *source, uint32_t events) {
     int limit = s->config.is_only_worker ? ACCEPTS_A_TURN : 1;
     bool may_be_more = true;
     for (int i = 0; i < limit && may_be_more && a->is_watched && s->ready_count == 0; i++) {
-        if (!make_room(s)) {
+        if (is_full(s)) {
             pause_accepting(s, "worker_connections are open and none is idle");
             return;
         }

@@ -109,6 +109,7 @@ static void conn_flush(struct conn *c) {
         return;
     case OUTPUT_BLOCKED:
         c->state = CONN_FLUSHING;
+        c->unacknowledged = fd_unacknowledged(c->source.fd);
         conn_watch(c);
         conn_expect(c, &c->server->queues[QUEUE_SEND]);
         return;
@@ -373,8 +374,18 @@ void conn_retire(struct conn *c) {
     else conn_expect(c, &c->server->queues[QUEUE_FRESH]);
 }
 
+bool conn_has_progress(struct conn *c) {
+    size_t before = c->unacknowledged;
+    c->unacknowledged = fd_unacknowledged(c->source.fd);
+    return c->unacknowledged < before;
+}
+
 void conn_expire(struct conn *c) {
     bool in_request = c->state == CONN_READING;
+    if (c->state == CONN_FLUSHING && conn_has_progress(c)) {
+        conn_expect(c, &c->server->queues[QUEUE_SEND]);
+        return;
+    }
     if (c->state == CONN_FLUSHING)
         log_info("connection from '%.*s' closed: no progress in its response for send_timeout", (int)c->peer.text_len, c->peer.text);
     if (!in_request) {

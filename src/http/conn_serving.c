@@ -42,8 +42,9 @@ static bool wait_for_client(struct conn *c, bool until_empty) {
     enum output_result result = OUTPUT_BLOCKED;
     for (bool done = false; !done && result != OUTPUT_BROKEN;) {
         struct pollfd p = {.fd = c->source.fd, .events = POLLOUT};
+        c->unacknowledged = fd_unacknowledged(c->source.fd);
         int n = poll(&p, 1, timeout ? (int)timeout : -1);
-        if (n < 0 && errno == EINTR) continue;
+        if ((n < 0 && errno == EINTR) || (n == 0 && conn_has_progress(c))) continue;
         if (n <= 0 || (p.revents & (POLLERR | POLLHUP))) {
             if (n == 0) log_info("response to '%.*s' cut: no progress for send_timeout", (int)c->peer.text_len, c->peer.text);
             result = OUTPUT_BROKEN;

@@ -81,6 +81,8 @@ static bool check_target_form(struct request *r, struct slice target, struct sli
             return refuse(refusal, 400, "a target in a form that the method does not allow", r->target);
         path = (struct span){r->target.offset + prefix, r->target.length - prefix};
     }
+    /* "http://host" and "http://host?query" mean the path "/" (RFC 9110, 4.2.3): the first slash of "://" lends it its bytes. */
+    bool has_no_path = authority->data && (path.length == 0 || r->head[path.offset] == '?');
     const char *question = memchr(r->head + path.offset, '?', path.length);
     r->path = path;
     r->query = NOTHING;
@@ -88,6 +90,7 @@ static bool check_target_form(struct request *r, struct slice target, struct sli
         r->path.length = (uint32_t)(question - (r->head + path.offset));
         r->query = (struct span){path.offset + r->path.length + 1, path.length - r->path.length - 1};
     }
+    if (has_no_path) r->path = (struct span){(uint32_t)(authority->data - r->head) - 1, 1};
     return true;
 }
 

@@ -174,7 +174,7 @@ static void append_framing(struct exchange *x) {
         r->is_chunked = !r->is_bodiless;
     } else if (needs_framing && !r->is_bodiless)
         r->must_close = true;
-    if (!q->keep_alive || atomic_load_explicit(&x->server->answers_close, memory_order_relaxed)) r->must_close = true;
+    if (!q->keep_alive || !x->server->settings->keepalive || atomic_load_explicit(&x->server->answers_close, memory_order_relaxed)) r->must_close = true;
     if (r->must_close) BUF_APPEND_LITERAL(&r->out, "Connection: close\r\n");
     else if (q->minor_version == 0) BUF_APPEND_LITERAL(&r->out, "Connection: keep-alive\r\n");
 }
