@@ -1,104 +1,115 @@
 # cserve: `make help` tells the targets.
 
-PYTHON ?= /usr/bin/python3
-PREFIX ?= /usr/local
+PYTHON  ?= /usr/bin/python3
+PREFIX  ?= /usr/local
 DESTDIR ?=
-BUILD  ?= build
-CC     ?= cc
+# Empty, debug, release, sanitize (ASan and UBSan) or tsan; each builds in a folder of its own.
+MODE    :=
+BUILD   := build$(MODE:%=/%)
 
-LAYERS  := base config io http wsgi process
-SOURCES := $(wildcard src/*.c src/*/*.c)
-HEADERS := $(wildcard include/*/*.h src/*/*.h)
-OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+LAYERS       := base config io http wsgi process
+SOURCES      := $(wildcard src/*.c src/*/*.c)
+HEADERS      := $(wildcard include/*/*.h src/*/*.h)
+OBJECTS      := $(SOURCES:%.c=$(BUILD)/%.o)
+ARCHIVES     := $(foreach l,process wsgi http io config base,$(BUILD)/lib/$(l).a)
 TEST_SOURCES := $(wildcard tests/unit/*/test_*.c)
-TESTS   := $(TEST_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
+TESTS        := $(TEST_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
 
-BUILD_PACKAGES := gcc libc6-dev pkg-config python3-dev libinih-dev
-TEST_PACKAGES  := libcmocka-dev python3-pytest python3-pytest-xdist python3-requests python3-flask python3-django wrk nginx curl \
-                  procps nghttp2-client
-LINT_PACKAGES  := clang-format clang-tidy cppcheck
+# A package with a question mark is for those releases of the distribution that have it.
+BUILD_PACKAGES := gcc libc6-dev libinih-dev libllhttp-dev? $(if $(filter /usr/bin/python3,$(PYTHON)),python3-dev)
+TEST_PACKAGES  := libcmocka-dev python3-pytest python3-pytest-xdist python3-requests python3-flask python3-django wrk nginx \
+                  curl procps nghttp2-client git binutils
+LINT_PACKAGES  := clang-format clang-tidy cppcheck git
 
 # ---- flags ----
 
-SANITIZE ?=
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wwrite-strings -Wundef \
-            -Wno-unused-parameter
-OPTIMIZE ?= -O2
-HARDEN   ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
-CFLAGS   ?= -g
-CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -Iinclude -MMD -MP -fvisibility=hidden -fno-plt $(OPTIMIZE) $(HARDEN) \
-             $(WARNINGS) $(if $(WERROR),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(LLHTTP_CFLAGS) $(CFLAGS)
-LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+            -Wformat-security -Wno-unused-parameter
+HARDEN   := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+LTO       = $(shell echo 'int main(void) { return 0; }' | $(CC) -flto=auto -x c -o /dev/null - 2>/dev/null && echo -flto=auto)
 
-PYTHON_CFLAGS = $(shell scripts/python-flags $(PYTHON) compile)
-PYTHON_LIBS   = $(shell scripts/python-flags $(PYTHON) link)
+MODE_FLAGS_         := -O2 -g $(HARDEN)
+MODE_FLAGS_debug    := -Og -g3
+MODE_FLAGS_release   = -O3 -g $(HARDEN) $(LTO)
+MODE_FLAGS_sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
+MODE_FLAGS_tsan     := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+MODE_FLAGS          := $(or $(MODE_FLAGS_$(MODE)),$(error MODE is debug, release, sanitize, tsan or nothing))
 
-# llhttp is the system's where it has one (Debian 13, Ubuntu 24.04), else Debian 13's static library in build/deps.
-ifeq ($(wildcard /usr/include/llhttp.h),)
-LLHTTP        := build/deps/root/usr/include/llhttp.h
-LLHTTP_CFLAGS := -isystem build/deps/root/usr/include
-LLHTTP_LIBS    = $(wildcard build/deps/root/usr/lib/*/libllhttp.a)
+# CFLAGS, CPPFLAGS and LDFLAGS are the user's and come last.
+CFLAGS_ALL  = -std=c11 -D_GNU_SOURCE -Iinclude -MMD -MP -fvisibility=hidden -fno-plt -fPIE $(MODE_FLAGS) $(WARNINGS) \
+              $(if $(WERROR),-Werror) $(LLHTTP_CFLAGS) $(INIH_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,--as-needed $(MODE_FLAGS) $(LDFLAGS)
+LIBS        = $(LLHTTP_LIBS) $(INIH_LIBS) -lpthread
+INIH_LIBS  := -linih
+
+# Asked once, and only by a target that needs them.
+PYTHON_CFLAGS = $(eval PYTHON_CFLAGS := $(shell scripts/python-flags $(PYTHON) compile 2>/dev/null))$(PYTHON_CFLAGS)
+PYTHON_LIBS   = $(eval PYTHON_LIBS := $(shell scripts/python-flags $(PYTHON) link 2>/dev/null))$(PYTHON_LIBS)
+
+# llhttp: the system's if that is new enough, else Debian 13's static library in build/deps; LLHTTP=/prefix names another one.
+LLHTTP ?= $(shell scripts/llhttp-version $(CC) | grep -q '^good' || echo build/deps/root/usr)
+LLHTTP := $(LLHTTP)
+ifneq ($(LLHTTP),)
+LLHTTP_CFLAGS := -isystem $(LLHTTP)/include
+LLHTTP_LIBS    = $(wildcard $(LLHTTP)/lib/libllhttp.a $(LLHTTP)/lib/*/libllhttp.a)
+LLHTTP_HEADER := $(filter build/deps/%,$(LLHTTP)/include/llhttp.h)
 else
-LLHTTP        := /usr/include/llhttp.h
 LLHTTP_LIBS   := -lllhttp
 endif
+
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(BUILD)/%=%);)
 
 # ---- the program ----
 
 all: $(BUILD)/cserve
 
-# Linked anew, and everything compiled anew, when the flags change.
-FLAGS_NOW = $(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(PYTHON) $(PYTHON_CFLAGS) $(PYTHON_LIBS)
-$(BUILD)/flags: FORCE
-	@$(shell mkdir -p $(@D))$(file >$@.new,$(FLAGS_NOW))cmp -s $@.new $@ 2>/dev/null && rm $@.new || mv $@.new $@
+# Everything is built anew when the flags change; what is missing is said before the compiler does.
+FLAGS_NOW = $(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(LIBS) $(PYTHON) $(PYTHON_CFLAGS) $(PYTHON_LIBS)
+$(BUILD)/flags: FORCE | $(LLHTTP_HEADER)
+	@$(shell mkdir -p $(@D))$(file >$@.new,$(FLAGS_NOW))cmp -s $@.new $@ && rm $@.new || \
+	    { scripts/check-build $(PYTHON) $(CC) $(LLHTTP_CFLAGS) $(INIH_CFLAGS) $(CPPFLAGS) && mv $@.new $@; }
 
-$(LLHTTP):
-	scripts/fetch-llhttp build/deps
+build/deps/root/usr/include/llhttp.h:
+	@scripts/fetch-llhttp build/deps
 
 $(BUILD)/src/wsgi/%.o: CFLAGS_ALL += $(PYTHON_CFLAGS)
-$(BUILD)/src/config/inifile.o: CFLAGS_ALL += -DINIH_VERSION='"$(shell pkg-config --modversion inih)"'
-$(BUILD)/src/http/%.o $(BUILD)/src/wsgi/%.o: OPTIMIZE ?= -O2
-$(BUILD)/src/%.o: src/%.c $(BUILD)/flags | $(LLHTTP)
+$(BUILD)/src/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(QUIET)$(CC) $(CFLAGS_ALL) -c -o $@ $<
+	$(call say,cc)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 $(BUILD)/cserve: $(OBJECTS)
-	$(QUIET)$(CC) $(LDFLAGS_ALL) -o $@ $(OBJECTS) $(LLHTTP_LIBS) -linih -lpthread $(PYTHON_LIBS)
+	$(call say,link)$(CC) $(LDFLAGS_ALL) -o $@ $(OBJECTS) $(LIBS) $(PYTHON_LIBS)
 
-# One archive a layer: a test pulls in only what it refers to, so that no test but wsgi's needs libpython.
-define layer
-$(BUILD)/lib/$(1).a: $$(filter $(BUILD)/src/$(1)/%,$$(OBJECTS))
+# One archive a layer: a test pulls in only what it refers to, and no test but wsgi's gets Python.
+define archive
+$(BUILD)/lib/$(1).a: $(filter $(BUILD)/src/$(1)/%,$(OBJECTS))
 	@mkdir -p $$(@D)
-	$$(QUIET)rm -f $$@ && ar rcs $$@ $$^
+	$$(call say,ar)rm -f $$@ && $(AR) rcs $$@ $$^
 endef
-$(foreach l,$(LAYERS),$(eval $(call layer,$(l))))
+$(foreach l,$(LAYERS),$(eval $(call archive,$(l))))
 
-ARCHIVES = $(foreach l,process wsgi http io config base,$(BUILD)/lib/$(l).a)
+$(BUILD)/tests/wsgi/%: CFLAGS_ALL += $(PYTHON_CFLAGS)
+$(BUILD)/tests/wsgi/%: LIBS += $(PYTHON_LIBS)
 $(BUILD)/tests/%: tests/unit/%.c $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(QUIET)$(CC) $(CFLAGS_ALL) $(if $(filter wsgi/%,$*),$(PYTHON_CFLAGS)) -MF $@.d $(LDFLAGS_ALL) -o $@ $< \
-	    $(filter-out $(if $(filter wsgi/%,$*),,%/wsgi.a),$(ARCHIVES)) $(LLHTTP_LIBS) -linih -lcmocka -lpthread \
-	    $(if $(filter wsgi/%,$*),$(PYTHON_LIBS))
+	$(call say,test)$(CC) $(CFLAGS_ALL) -MF $@.d $(LDFLAGS_ALL) -o $@ $< \
+	    $(filter-out $(if $(filter wsgi/%,$*),,%/wsgi.a),$(ARCHIVES)) -lcmocka $(LIBS)
 
 -include $(OBJECTS:.o=.d) $(TESTS:%=%.d)
-
-QUIET = $(if $(V),,@echo "  $(notdir $@)" &&) 
 
 # ---- running and testing ----
 
 deps:
 	@scripts/install-deps $(BUILD_PACKAGES)
-test-deps: deps
-	@scripts/install-deps $(TEST_PACKAGES)
-lint-deps: deps
-	@scripts/install-deps $(LINT_PACKAGES)
+test-deps:
+	@scripts/install-deps $(BUILD_PACKAGES) $(TEST_PACKAGES)
+lint-deps:
+	@scripts/install-deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
 
+# A make of its own builds: only after the packages are there the flags can be known.
 run: deps
 	@$(MAKE) --no-print-directory all
-	@echo
-	@echo "cserve serves examples/hello at http://127.0.0.1:8000 - press Ctrl-C to stop it"
-	@echo
-	@exec $(BUILD)/cserve --chdir examples/hello wsgi:app
+	@scripts/run-example $(BUILD)/cserve hello
 
 test: test-deps
 	@$(MAKE) --no-print-directory test-build
@@ -106,52 +117,55 @@ test: test-deps
 
 test-build: $(BUILD)/cserve $(TESTS)
 
+# All unit tests, and the end-to-end tests that carry the mark `core`; SANITIZE_TESTS= runs every one of them.
+SANITIZE_TESTS ?= -m core
 sanitize: test-deps
-	@$(MAKE) --no-print-directory BUILD=build/sanitize SANITIZE=address,undefined OPTIMIZE=-O1 HARDEN=-fPIE test-build
-	@scripts/run-tests build/sanitize -m core
+	@$(MAKE) --no-print-directory MODE=sanitize test-build
+	@scripts/run-tests build/sanitize $(SANITIZE_TESTS)
 
-debug:
-	@$(MAKE) --no-print-directory BUILD=build/debug OPTIMIZE=-Og HARDEN=-fPIE CFLAGS=-g3 all
+debug release:
+	@$(MAKE) --no-print-directory MODE=$@ all
 
-release:
-	@$(MAKE) --no-print-directory BUILD=build/release OPTIMIZE="-O3 -flto=auto" LDFLAGS="-O3 -flto=auto" all
-
-lint: lint-deps
-	@$(MAKE) --no-print-directory $(LLHTTP)
-	@scripts/lint "$(LLHTTP_CFLAGS) $(PYTHON_CFLAGS)"
+lint: lint-deps $(LLHTTP_HEADER)
+	@scripts/lint $(PYTHON) $(LLHTTP_CFLAGS)
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS) $(wildcard tests/unit/*/*.[ch] tests/fuzz/*.[ch])
 
 docs: $(BUILD)/cserve
-	@mkdir -p conf docs
 	$(BUILD)/cserve --generate=ini >conf/cserve.ini
 	$(BUILD)/cserve --generate=markdown >docs/settings.md
 	$(BUILD)/cserve --generate=man >docs/cserve.8
 
+# ---- installing ----
+
+SHARE    = $(DESTDIR)$(PREFIX)/share
+INSTALL := install -D -m 0644
+SAMPLES := conf/cserve.ini conf/cserve.service conf/cserve.socket conf/nginx.conf
+
 install: all
 	install -D -m 0755 $(BUILD)/cserve $(DESTDIR)$(PREFIX)/bin/cserve
-	install -D -m 0644 docs/cserve.8 $(DESTDIR)$(PREFIX)/share/man/man8/cserve.8
-	install -D -m 0644 conf/cserve.ini $(DESTDIR)$(PREFIX)/share/doc/cserve/cserve.ini
-	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/cserve/LICENSE
-	for f in cserve.service cserve.socket nginx.conf; do \
-	    install -D -m 0644 conf/$$f $(DESTDIR)$(PREFIX)/share/doc/cserve/$$f; done
+	$(INSTALL) docs/cserve.8 $(SHARE)/man/man8/cserve.8
+	$(INSTALL) -t $(SHARE)/doc/cserve LICENSE README.md $(wildcard docs/*.md) $(SAMPLES)
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/cserve $(DESTDIR)$(PREFIX)/share/man/man8/cserve.8
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/cserve
+	rm -f $(DESTDIR)$(PREFIX)/bin/cserve $(SHARE)/man/man8/cserve.8
+	rm -rf $(SHARE)/doc/cserve
 
 clean:
 	rm -rf build
 
 help:
-	@echo "make            build build/cserve             make run        install what is missing, build, serve an example"
-	@echo "make test       unit and end-to-end tests      make sanitize   the same under ASan and UBSan"
-	@echo "make lint       format, clang-tidy, cppcheck   make format     rewrite the sources in our format"
-	@echo "make debug      build/debug/cserve             make release    build/release/cserve with LTO"
-	@echo "make install    PREFIX=$(PREFIX) DESTDIR=      make uninstall  remove what install put there"
-	@echo "make docs       generate conf and docs from the options table"
-	@echo "make clean      remove build/                  PYTHON=/path/to/python3 picks the interpreter, V=1 shows commands"
+	@echo 'make              build/cserve; PYTHON=/path/to/python3 picks the interpreter, V=1 shows the commands'
+	@echo 'make run          installs what the build lacks, builds, serves an example on http://127.0.0.1:8000'
+	@echo 'make test         installs what the tests lack, builds, runs unit and end-to-end tests;'
+	@echo '                  TEST_OPTIONS="-k reload" goes to pytest'
+	@echo 'make sanitize     the unit tests and the core of the end-to-end tests under ASan and UBSan'
+	@echo 'make lint         clang-format, clang-tidy, cppcheck        make format    rewrites the sources in our format'
+	@echo 'make debug        build/debug/cserve                        make release   build/release/cserve: -O3 and LTO'
+	@echo 'make install      PREFIX=/usr/local DESTDIR= MODE=release   make uninstall removes it'
+	@echo 'make fuzz         libFuzzer harnesses, SECONDS=30 each      make docs      generates conf/cserve.ini and docs/'
+	@echo 'make clean        removes build/'
 
 FORCE:
 .PHONY: all deps test-deps lint-deps run test test-build sanitize debug release lint format docs install uninstall clean help FORCE
