@@ -107,7 +107,8 @@ void server_poke(struct server *s) {
 }
 
 void server_expect_deadline(struct server *s, uint64_t deadline_ms) {
-    if (!s->is_polling || deadline_ms >= s->wake_ms) return;
+    /* 0 is always told: the courier may have swallowed the last waking, and the leader still be asleep. */
+    if (!s->is_polling || (deadline_ms && deadline_ms >= s->wake_ms)) return;
     s->wake_ms = deadline_ms;
     server_poke(s);
 }
