@@ -8,10 +8,10 @@
 #include "exception.h"
 
 struct spec {
-    const char *text;     /* as the user wrote it */
+    const char *text; /* as the user wrote it */
     char *module;
-    char *path;           /* dotted names behind the colon, without a call */
-    const char *call;     /* the part with the parentheses; NULL: none */
+    char *path;       /* dotted names behind the colon, without a call */
+    const char *call; /* the part with the parentheses; NULL: none */
 };
 
 static void spec_parse(struct spec *s, const char *text) {

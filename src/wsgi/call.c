@@ -29,8 +29,7 @@ static PyObject *bound_repr(PyObject *self) {
 }
 
 static PyTypeObject bound_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "cserve.function",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.function",
     .tp_basicsize = sizeof(struct bound),
     .tp_dealloc = bound_dealloc,
     .tp_vectorcall_offset = offsetof(struct bound, vectorcall),

@@ -13,17 +13,16 @@
 enum call_function { CALL_START_RESPONSE, CALL_WRITE, CALL_EARLY_HINTS, CALL_CLIENT_GONE, CALL_FUNCTIONS };
 
 struct bound {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     struct call *call;
 };
 
 struct call {
-    struct exchange *exchange; /* NULL between requests, and for ever once a function was kept */
-    bool is_started;           /* start_response() has accepted a head */
-    bool is_sending;           /* inside response_body(): the GIL may be away, another thread must not interfere */
-    _Atomic unsigned alive;    /* functions that exist */
-    unsigned templates;        /* prepared environs that hold wsgi.early_hints and cserve.client_gone */
+    struct exchange *exchange;               /* NULL between requests, and for ever once a function was kept */
+    bool is_started;                         /* start_response() has accepted a head */
+    bool is_sending;                         /* inside response_body(): the GIL may be away, another thread must not interfere */
+    _Atomic unsigned alive;                  /* functions that exist */
+    unsigned templates;                      /* prepared environs that hold wsgi.early_hints and cserve.client_gone */
     struct bound *functions[CALL_FUNCTIONS]; /* references */
 };
 

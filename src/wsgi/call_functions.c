@@ -17,13 +17,9 @@ PyObject *call_write(PyObject *self, PyObject *const *arguments, size_t flags, P
         return NULL;
     }
     switch (reply_send_piece(c, arguments[0])) {
-    case REPLY_GONE:
-        PyErr_SetString(PyExc_BrokenPipeError, "the client is gone");
-        return NULL;
-    case REPLY_RAISED:
-        return NULL;
-    case REPLY_DONE:
-        break;
+    case REPLY_GONE: PyErr_SetString(PyExc_BrokenPipeError, "the client is gone"); return NULL;
+    case REPLY_RAISED: return NULL;
+    case REPLY_DONE: break;
     }
     Py_RETURN_NONE;
 }
@@ -57,8 +53,7 @@ PyObject *call_early_hints(PyObject *self, PyObject *const *arguments, size_t fl
     PyObject *headers = PySequence_Fast(arguments[0], "early_hints() takes a list of tuples (name, value)");
     if (!headers) return NULL;
     bool is_good = true;
-    for (Py_ssize_t i = 0; is_good && i < PySequence_Fast_GET_SIZE(headers); i++)
-        is_good = append_hint(&lines, PySequence_Fast_GET_ITEM(headers, i));
+    for (Py_ssize_t i = 0; is_good && i < PySequence_Fast_GET_SIZE(headers); i++) is_good = append_hint(&lines, PySequence_Fast_GET_ITEM(headers, i));
     Py_DECREF(headers);
     struct exchange *x = is_good ? call_exchange(self) : NULL;
     if (x && lines.len) response_early_hints(x, buf_slice(&lines));

@@ -16,22 +16,22 @@
 
 #include <stdlib.h>
 
-#define KNOWN_BLOCKS 64
-#define LINE_BYTES 256        /* a longer request line is taken apart anew each time */
+#define KNOWN_BLOCKS       64
+#define LINE_BYTES         256 /* a longer request line is taken apart anew each time */
 #define SHARED_VALUE_BYTES 512 /* longer values are not remembered */
 
 /* What may differ from request to request besides the header fields. */
-#define VARIABLES(X)                                                                               \
-    X(REQUEST_METHOD)                                                                              \
-    X(RAW_URI)                                                                                     \
-    X(REQUEST_URI)                                                                                 \
-    X(SCRIPT_NAME)                                                                                 \
-    X(PATH_INFO)                                                                                   \
-    X(QUERY_STRING)                                                                                \
-    X(SERVER_PROTOCOL)                                                                             \
-    X(SERVER_NAME)                                                                                 \
-    X(SERVER_PORT)                                                                                 \
-    X(REMOTE_ADDR)                                                                                 \
+#define VARIABLES(X)                                                                                                                                 \
+    X(REQUEST_METHOD)                                                                                                                                \
+    X(RAW_URI)                                                                                                                                       \
+    X(REQUEST_URI)                                                                                                                                   \
+    X(SCRIPT_NAME)                                                                                                                                   \
+    X(PATH_INFO)                                                                                                                                     \
+    X(QUERY_STRING)                                                                                                                                  \
+    X(SERVER_PROTOCOL)                                                                                                                               \
+    X(SERVER_NAME)                                                                                                                                   \
+    X(SERVER_PORT)                                                                                                                                   \
+    X(REMOTE_ADDR)                                                                                                                                   \
     X(REMOTE_PORT)
 
 enum variable {
@@ -117,9 +117,8 @@ int environ_init(const struct settings *s) {
     if (make_keys() || !(common.dict = PyDict_New())) return -1;
     find_mount();
     return set_common("wsgi.version", Py_BuildValue("(ii)", 1, 0)) || set_common("wsgi.errors", errors_stream()) ||
-                   set_common("wsgi.multithread", PyBool_FromLong(s->threads > 1)) ||
-                   set_common("wsgi.multiprocess", PyBool_FromLong(0)) || set_common("wsgi.run_once", PyBool_FromLong(0)) ||
-                   set_common("wsgi.file_wrapper", Py_NewRef(file_wrapper_type())) ||
+                   set_common("wsgi.multithread", PyBool_FromLong(s->threads > 1)) || set_common("wsgi.multiprocess", PyBool_FromLong(0)) ||
+                   set_common("wsgi.run_once", PyBool_FromLong(0)) || set_common("wsgi.file_wrapper", Py_NewRef(file_wrapper_type())) ||
                    set_common("wsgi.input_terminated", PyBool_FromLong(1)) || set_common("wsgi.input", input_empty()) ||
                    set_common("wsgi.url_scheme", Py_NewRef(common.http)) ||
                    set_common("SERVER_SOFTWARE", PyUnicode_FromString("cserve/" CSERVE_VERSION))
@@ -223,15 +222,14 @@ static void remember_line(struct template *t, const struct request *r) {
 }
 
 static bool is_line_known(const struct template *t, const struct request *r) {
-    return t->line_length && !t->has_script_name && !r->script_name.length &&
-           slice_equal(slice_make(t->line, t->line_length), line_of(r));
+    return t->line_length && !t->has_script_name && !r->script_name.length && slice_equal(slice_make(t->line, t->line_length), line_of(r));
 }
 
 static int update_line(struct environ_maker *m, struct template *t, const struct request *r) {
     struct slice target = request_span(r, r->target);
     t->line_length = 0;
-    if (set_variable(t, REQUEST_METHOD, request_span(r, r->method)) || set_variable(t, RAW_URI, target) ||
-        set_variable(t, REQUEST_URI, target) || set_variable(t, QUERY_STRING, request_span(r, r->query)) || update_path(m, t, r))
+    if (set_variable(t, REQUEST_METHOD, request_span(r, r->method)) || set_variable(t, RAW_URI, target) || set_variable(t, REQUEST_URI, target) ||
+        set_variable(t, QUERY_STRING, request_span(r, r->query)) || update_path(m, t, r))
         return -1;
     remember_line(t, r);
     return 0;
@@ -263,8 +261,7 @@ static int update_local(struct template *t, const struct request *r) {
     char port[8];
     t->local = NULL;
     if (local->is_unix) return name_by_host(t, r); /* not remembered: the next Host may be another */
-    if (set_variable(t, SERVER_NAME, slice_make(local->text, local->text_len)) ||
-        set_variable(t, SERVER_PORT, port_text(port, local->port)))
+    if (set_variable(t, SERVER_NAME, slice_make(local->text, local->text_len)) || set_variable(t, SERVER_PORT, port_text(port, local->port)))
         return -1;
     t->local = local;
     return 0;
@@ -333,9 +330,8 @@ static int add_numbered(struct environ_maker *m, PyObject *environ, enum field_i
     bool is_repeated = *seen >> id & 1;
     *seen |= UINT64_C(1) << id;
     if (!value) return -1;
-    int failed = LIKELY(!is_repeated)
-                     ? PyDict_SetItem(environ, key, value)
-                     : join_value(environ, key, PyDict_GetItemWithError(environ, key), value, id == FIELD_COOKIE ? "; " : ",");
+    int failed = LIKELY(!is_repeated) ? PyDict_SetItem(environ, key, value)
+                                      : join_value(environ, key, PyDict_GetItemWithError(environ, key), value, id == FIELD_COOKIE ? "; " : ",");
     if (text.len > SHARED_VALUE_BYTES) Py_CLEAR(m->values[id]);
     return failed;
 }
@@ -366,8 +362,7 @@ static int add_fields(struct environ_maker *m, PyObject *environ, const struct r
         struct slice value = request_span(r, f->value);
         int failed = 0;
         if (f->id == FIELD_OTHER) failed = add_other(m, environ, request_span(r, f->name), value);
-        else if (f->id != FIELD_CONTENT_LENGTH && f->id != FIELD_TRANSFER_ENCODING)
-            failed = add_numbered(m, environ, f->id, value, &seen);
+        else if (f->id != FIELD_CONTENT_LENGTH && f->id != FIELD_TRANSFER_ENCODING) failed = add_numbered(m, environ, f->id, value, &seen);
         if (failed) return -1;
     }
     return add_length(environ, r);

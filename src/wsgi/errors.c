@@ -5,12 +5,11 @@
 #include "base/buf.h"
 #include "base/log.h"
 
-#define LINE_BYTES (64 * 1024) /* a longer line is logged in parts */
-#define HEADLINE_BYTES 2048    /* a longer first line would be cut as a headline */
+#define LINE_BYTES     (64 * 1024) /* a longer line is logged in parts */
+#define HEADLINE_BYTES 2048        /* a longer first line would be cut as a headline */
 
 struct errors {
-    PyObject_HEAD
-    struct buf partial;
+    PyObject_HEAD struct buf partial;
 };
 
 static struct errors *stream;
@@ -102,13 +101,8 @@ static PyGetSetDef errors_attributes[] = {
 };
 
 static PyTypeObject errors_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "cserve.Errors",
-    .tp_basicsize = sizeof(struct errors),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
-    .tp_doc = "wsgi.errors: the error log as a text stream.",
-    .tp_methods = errors_methods,
-    .tp_getset = errors_attributes,
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.Errors", .tp_basicsize = sizeof(struct errors), .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_doc = "wsgi.errors: the error log as a text stream.", .tp_methods = errors_methods,          .tp_getset = errors_attributes,
 };
 
 int errors_init(void) {

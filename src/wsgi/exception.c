@@ -6,10 +6,8 @@
 
 static void append_text(struct buf *out, PyObject *text, PyObject *origin) {
     PyObject *bytes = text ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
-    if (bytes)
-        buf_append(out, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
-    else
-        buf_printf(out, "<%s>", Py_TYPE(origin)->tp_name);
+    if (bytes) buf_append(out, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+    else buf_printf(out, "<%s>", Py_TYPE(origin)->tp_name);
     Py_XDECREF(bytes);
     Py_XDECREF(text);
     PyErr_Clear();
@@ -27,9 +25,8 @@ void exception_append_repr(struct buf *out, PyObject *object) {
 static PyObject *format_traceback(PyObject *exception) {
     PyObject *module = PyImport_ImportModule("traceback");
     PyObject *traceback = PyException_GetTraceback(exception);
-    PyObject *lines = module ? PyObject_CallMethod(module, "format_exception", "OOO", Py_TYPE(exception), exception,
-                                                   traceback ? traceback : Py_None)
-                             : NULL;
+    PyObject *lines =
+        module ? PyObject_CallMethod(module, "format_exception", "OOO", Py_TYPE(exception), exception, traceback ? traceback : Py_None) : NULL;
     PyObject *nothing = lines ? PyUnicode_New(0, 0) : NULL;
     PyObject *text = nothing ? PyUnicode_Join(nothing, lines) : NULL;
     Py_XDECREF(nothing);

@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 
-#define PLACES 64
+#define PLACES         64
 #define NAME_MAX_BYTES 48 /* longer names are not remembered */
 
 struct place {
@@ -57,8 +57,7 @@ void name_cache_free(struct name_cache *c) {
 }
 
 static size_t place_of(struct slice name) {
-    unsigned char first = (unsigned char)name.data[0], middle = (unsigned char)name.data[name.len / 2],
-                  last = (unsigned char)name.data[name.len - 1];
+    unsigned char first = (unsigned char)name.data[0], middle = (unsigned char)name.data[name.len / 2], last = (unsigned char)name.data[name.len - 1];
     return (name.len * 7 + first * 5u + middle * 3u + last) % PLACES;
 }
 

@@ -11,8 +11,7 @@
 #include <unistd.h>
 
 struct file_wrapper {
-    PyObject_HEAD
-    PyObject *file;
+    PyObject_HEAD PyObject *file;
     Py_ssize_t block_size;
     bool is_closed;
 };
@@ -21,7 +20,7 @@ static bool is_enabled;
 static PyObject *read_name, *close_name, *fileno_name, *tell_name, *compression_name, *stream_name;
 
 static PyObject *wrapper_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"filelike", "blksize", NULL};
+    static char filelike[] = "filelike", blksize[] = "blksize", *names[] = {filelike, blksize, NULL};
     PyObject *file;
     Py_ssize_t block_size = 8192;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|n:FileWrapper", names, &file, &block_size)) return NULL;
@@ -86,8 +85,7 @@ static PyMemberDef wrapper_members[] = {
 };
 
 static PyTypeObject wrapper_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "cserve.FileWrapper",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.FileWrapper",
     .tp_basicsize = sizeof(struct file_wrapper),
     .tp_dealloc = wrapper_dealloc,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,

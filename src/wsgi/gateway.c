@@ -57,8 +57,7 @@ void gateway_set_forked(bool is_forked) {
 static void describe(char *out, size_t size, const struct exchange *x) {
     const struct request *r = &x->request;
     char target[512];
-    snprintf(out, size, "%.*s %s", SLICE_ARG(request_span(r, r->method)),
-             log_escape(target, sizeof(target), request_span(r, r->target)));
+    snprintf(out, size, "%.*s %s", SLICE_ARG(request_span(r, r->method)), log_escape(target, sizeof(target), request_span(r, r->target)));
 }
 
 static int exit_status_of(PyObject *exception) {
@@ -95,8 +94,7 @@ static void log_failure(const struct exchange *x, PyObject *exception, const cha
     if (is_exit(exception)) {
         exception_append_repr(&what, exception);
         snprintf(headline, sizeof(headline), "the application raised %.*s %s %s; the worker goes on", SLICE_ARG(buf_slice(&what)), place, request);
-    } else
-        snprintf(headline, sizeof(headline), "error %s %s", place, request);
+    } else snprintf(headline, sizeof(headline), "error %s %s", place, request);
     exception_log_object(LOG_LEVEL_ERROR, exception, headline);
     buf_release(&what);
 }
@@ -124,8 +122,7 @@ static void fail(struct exchange *x) {
 
 static void send_result(struct app_thread *t, PyObject *result) {
     switch (reply_send(t, result)) {
-    case REPLY_DONE:
-        break;
+    case REPLY_DONE: break;
     case REPLY_GONE:
         log_debug("client gone while its response was sent");
         response_abort(t->exchange);
@@ -168,8 +165,7 @@ static void serve_with_gil(struct app_thread *t, struct exchange *x) {
         if (UNLIKELY(hooks_are_present())) hooks_before_request(x);
         run_application(t);
         if (UNLIKELY(hooks_are_present())) hooks_after_request(x, t->environ);
-    } else
-        refuse(x);
+    } else refuse(x);
     if (input) {
         input_finish(input);
         Py_DECREF(input);

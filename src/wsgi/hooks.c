@@ -14,14 +14,10 @@ static const struct {
     const char *name;
     bool takes_server, takes_worker;
 } kinds[HOOK_COUNT] = {
-    [WSGI_ON_STARTING] = {"on_starting", true, false},
-    [WSGI_PRE_FORK] = {"pre_fork", true, true},
-    [WSGI_POST_FORK] = {"post_fork", true, true},
-    [WSGI_POST_WORKER_INIT] = {"post_worker_init", false, true},
-    [WSGI_WORKER_INT] = {"worker_int", false, true},
-    [WSGI_WORKER_ABORT] = {"worker_abort", false, true},
-    [WSGI_WORKER_EXIT] = {"worker_exit", true, true},
-    [PRE_REQUEST] = {"pre_request", false, true},
+    [WSGI_ON_STARTING] = {"on_starting", true, false}, [WSGI_PRE_FORK] = {"pre_fork", true, true},
+    [WSGI_POST_FORK] = {"post_fork", true, true},      [WSGI_POST_WORKER_INIT] = {"post_worker_init", false, true},
+    [WSGI_WORKER_INT] = {"worker_int", false, true},   [WSGI_WORKER_ABORT] = {"worker_abort", false, true},
+    [WSGI_WORKER_EXIT] = {"worker_exit", true, true},  [PRE_REQUEST] = {"pre_request", false, true},
     [POST_REQUEST] = {"post_request", false, true},
 };
 

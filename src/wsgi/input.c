@@ -6,12 +6,11 @@
 
 #include <errno.h>
 
-#define BLOCK_BYTES 8192 /* read at once while looking for the end of a line in a file */
+#define BLOCK_BYTES  8192 /* read at once while looking for the end of a line in a file */
 #define LET_GO_BYTES (64 * 1024)
 
 struct input {
-    PyObject_HEAD
-    const struct body *body; /* NULL once the request is over */
+    PyObject_HEAD const struct body *body; /* NULL once the request is over */
     uint64_t offset;
 };
 
@@ -156,8 +155,7 @@ static void input_dealloc(PyObject *self) {
 }
 
 static PyTypeObject input_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "cserve.Input",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.Input",
     .tp_basicsize = sizeof(struct input),
     .tp_dealloc = input_dealloc,
     .tp_flags = Py_TPFLAGS_DEFAULT,

@@ -27,7 +27,8 @@ void kept_free(void *owner) {
 void kept_release(void *ctx UNUSED, void *owner) {
     struct kept *k = owner;
     k->next = atomic_load_explicit(&released, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&released, &k->next, k, memory_order_release, memory_order_relaxed)) {}
+    while (!atomic_compare_exchange_weak_explicit(&released, &k->next, k, memory_order_release, memory_order_relaxed)) {
+    }
 }
 
 bool kept_is_waiting(void) {

@@ -47,7 +47,7 @@ static PyStatus add_warnings(PyConfig *config, const struct string_list *warning
 }
 
 static PyStatus fill_config(PyConfig *config, const struct settings *s, const char *python) {
-    char *argv[] = {"cserve", NULL};
+    char name[] = "cserve", *argv[] = {name, NULL};
     config->install_signal_handlers = 0;
     config->parse_argv = 0;
     config->pathconfig_warnings = 0;
@@ -115,8 +115,8 @@ static int flush_lines(const char *name) {
 }
 
 static int prepare(const struct settings *s) {
-    if (extend_path(s) || module_init() || call_init() || reply_init() || input_init() || errors_init() ||
-        file_wrapper_init(s->sendfile) || environ_init(s) || gateway_init(s))
+    if (extend_path(s) || module_init() || call_init() || reply_init() || input_init() || errors_init() || file_wrapper_init(s->sendfile) ||
+        environ_init(s) || gateway_init(s))
         return -1;
     if (s->capture_output && (flush_lines("stdout") || flush_lines("stderr"))) return -1;
     if (enable_faulthandler()) exception_log(LOG_LEVEL_WARNING, "no Python stack will be logged when a worker crashes or hangs");
@@ -194,7 +194,8 @@ char *wsgi_other_threads(void) {
 /* Ends the process if the interpreter does not end: a thread that is no daemon may run for ever, and an atexit function too. */
 static void *watch_stop(void *argument UNUSED) {
     struct timespec rest = {.tv_sec = (time_t)(stop_max_ms / 1000), .tv_nsec = (long)(stop_max_ms % 1000) * 1000000};
-    while (nanosleep(&rest, &rest) && errno == EINTR) {}
+    while (nanosleep(&rest, &rest) && errno == EINTR) {
+    }
     log_warning("the application's threads or atexit functions did not end within %llu ms; the process leaves without them",
                 (unsigned long long)stop_max_ms);
     _exit(0);

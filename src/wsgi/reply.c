@@ -9,10 +9,10 @@
 #include "gateway.h"
 #include "kept.h"
 
-#define KEEP_BYTES (32 * 1024)    /* pieces from here on may be kept by reference (http/conn_serving.c) */
-#define LET_GO_BYTES (64 * 1024)  /* sending takes longer than a hand-over of the GIL; with one thread, */
+#define KEEP_BYTES         (32 * 1024)  /* pieces from here on may be kept by reference (http/conn_serving.c) */
+#define LET_GO_BYTES       (64 * 1024)  /* sending takes longer than a hand-over of the GIL; with one thread, */
 #define LET_GO_ALONE_BYTES (256 * 1024) /* only background threads can gain */
-#define GATHER_BYTES (16 * 1024)  /* pieces of a list are joined up to this size */
+#define GATHER_BYTES       (16 * 1024)  /* pieces of a list are joined up to this size */
 
 static PyObject *close_name;
 
@@ -93,8 +93,7 @@ static enum reply_result add_piece(struct app_thread *t, PyObject *piece) {
 static enum reply_result send_pieces(struct app_thread *t, PyObject *pieces) {
     enum reply_result result = REPLY_DONE;
     buf_reset(&t->gathered);
-    for (Py_ssize_t i = 0; result == REPLY_DONE && i < PyTuple_GET_SIZE(pieces); i++)
-        result = add_piece(t, PyTuple_GET_ITEM(pieces, i));
+    for (Py_ssize_t i = 0; result == REPLY_DONE && i < PyTuple_GET_SIZE(pieces); i++) result = add_piece(t, PyTuple_GET_ITEM(pieces, i));
     return result == REPLY_DONE ? flush_gathered(t) : result;
 }
 
@@ -173,7 +172,7 @@ static enum reply_result send_body(struct app_thread *t, PyObject *result) {
 enum reply_result reply_send(struct app_thread *t, PyObject *result) {
     bool is_sequence = PyList_CheckExact(result) || PyTuple_CheckExact(result);
     if (is_sequence && !check_started(t->call)) return REPLY_RAISED;
-    if (UNLIKELY(PyUnicode_Check(result) || result == Py_None)) {
+    if (UNLIKELY(PyUnicode_Check(result) || PyBytes_Check(result) || result == Py_None)) {
         PyErr_Format(PyExc_TypeError, "a WSGI application must return an iterable of bytes, not %.100s", Py_TYPE(result)->tp_name);
         return REPLY_RAISED;
     }

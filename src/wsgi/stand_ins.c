@@ -36,9 +36,9 @@ static PyObject *log_at(enum log_level level, PyObject *const *arguments, Py_ssi
     Py_RETURN_NONE;
 }
 
-#define LOG_METHOD(name, level)                                                                                              \
-    static PyObject *log_##name(PyObject *self UNUSED, PyObject *const *arguments, Py_ssize_t count, PyObject *names UNUSED) { \
-        return log_at(level, arguments, count);                                                                              \
+#define LOG_METHOD(name, level)                                                                                                                      \
+    static PyObject *log_##name(PyObject *self UNUSED, PyObject *const *arguments, Py_ssize_t count, PyObject *names UNUSED) {                       \
+        return log_at(level, arguments, count);                                                                                                      \
     }
 LOG_METHOD(debug_method, LOG_LEVEL_DEBUG)
 LOG_METHOD(info_method, LOG_LEVEL_INFO)
@@ -57,8 +57,7 @@ static PyMethodDef log_methods[] = {
 };
 
 static PyTypeObject log_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "cserve.Log",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.Log",
     .tp_basicsize = sizeof(PyObject),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_doc = "The error log, with the methods of a logging.Logger.",
@@ -96,13 +95,12 @@ static PyObject *list_of(const struct string_list *strings) {
 }
 
 static PyObject *make_cfg(const struct settings *s) {
-    return make(Py_BuildValue(
-        "{s:N,s:i,s:i,s:d,s:d,s:d,s:K,s:K,s:z,s:z,s:z,s:z,s:z,s:z,s:N,s:N}", "bind", list_of(&s->bind), "workers", s->workers,
-        "threads", s->threads, "timeout", (double)s->timeout / 1000, "graceful_timeout", (double)s->graceful_timeout / 1000, "keepalive",
-        (double)s->keepalive / 1000, "max_requests", (unsigned long long)s->max_requests, "max_requests_jitter",
-        (unsigned long long)s->max_requests_jitter, "wsgi_app", s->wsgi_app, "chdir", s->chdir, "pidfile", s->pidfile, "proc_name",
-        s->proc_name, "accesslog", s->accesslog, "errorlog", s->errorlog, "preload_app", PyBool_FromLong(s->preload_app), "raw_env",
-        list_of(&s->raw_env)));
+    return make(Py_BuildValue("{s:N,s:i,s:i,s:d,s:d,s:d,s:K,s:K,s:z,s:z,s:z,s:z,s:z,s:z,s:N,s:N}", "bind", list_of(&s->bind), "workers", s->workers,
+                              "threads", s->threads, "timeout", (double)s->timeout / 1000, "graceful_timeout", (double)s->graceful_timeout / 1000,
+                              "keepalive", (double)s->keepalive / 1000, "max_requests", (unsigned long long)s->max_requests, "max_requests_jitter",
+                              (unsigned long long)s->max_requests_jitter, "wsgi_app", s->wsgi_app, "chdir", s->chdir, "pidfile", s->pidfile,
+                              "proc_name", s->proc_name, "accesslog", s->accesslog, "errorlog", s->errorlog, "preload_app",
+                              PyBool_FromLong(s->preload_app), "raw_env", list_of(&s->raw_env)));
 }
 
 PyObject *stand_in_server(const struct settings *s) {
@@ -110,8 +108,8 @@ PyObject *stand_in_server(const struct settings *s) {
 }
 
 PyObject *stand_in_worker(const struct settings *s, unsigned seat, uint64_t age) {
-    return make(Py_BuildValue("{s:i,s:i,s:K,s:I,s:N,s:O}", "pid", (int)getpid(), "ppid", (int)getppid(), "age", (unsigned long long)age,
-                              "worker_id", seat, "cfg", make_cfg(s), "log", log_object));
+    return make(Py_BuildValue("{s:i,s:i,s:K,s:I,s:N,s:O}", "pid", (int)getpid(), "ppid", (int)getppid(), "age", (unsigned long long)age, "worker_id",
+                              seat, "cfg", make_cfg(s), "log", log_object));
 }
 
 static PyObject *upper_text(struct slice name) {
@@ -145,6 +143,5 @@ PyObject *stand_in_response(const struct response *r) {
         status = slice_make(line.data + protocol, line.len - protocol);
         status.len = slice_find(status, '\r');
     }
-    return make(Py_BuildValue("{s:N,s:i,s:K}", "status", py_text(status), "status_code", (int)r->status, "sent",
-                              (unsigned long long)r->sent_bytes));
+    return make(Py_BuildValue("{s:N,s:i,s:K}", "status", py_text(status), "status_code", (int)r->status, "sent", (unsigned long long)r->sent_bytes));
 }

@@ -8,12 +8,10 @@
 #include "http/response.h"
 
 static bool check_text(PyObject *text, const char *what) {
-    if (UNLIKELY(!PyUnicode_Check(text)))
-        PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", what, Py_TYPE(text)->tp_name);
+    if (UNLIKELY(!PyUnicode_Check(text))) PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", what, Py_TYPE(text)->tp_name);
     else if (UNLIKELY(!py_is_latin1(text)))
         PyErr_Format(PyExc_ValueError, "%s %A has characters that are not Latin-1; encode them first", what, text);
-    else
-        return true;
+    else return true;
     return false;
 }
 
@@ -96,8 +94,7 @@ PyObject *start_response(PyObject *self, PyObject *const *arguments, size_t flag
     if (LIKELY(count == 2 && !names)) {
         given[0] = arguments[0];
         given[1] = arguments[1];
-    } else if (!gather(arguments, count, names, given))
-        return NULL;
+    } else if (!gather(arguments, count, names, given)) return NULL;
     struct exchange *x = call_exchange(self);
     if (UNLIKELY(!x) || !may_start(c, given[2])) return NULL;
     c->is_started = false;

@@ -67,8 +67,8 @@ static size_t read_config(const char *virtualenv, char *data, size_t size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, data, size);
     if (length < 0)
-        log_error("the virtual environment '%s' cannot be used: '%s': %s; make it anew, or set virtualenv to another directory", virtualenv,
-                  path, strerror(errno));
+        log_error("the virtual environment '%s' cannot be used: '%s': %s; make it anew, or set virtualenv to another directory", virtualenv, path,
+                  strerror(errno));
     fd_close(&fd);
     mem_free(path);
     return length < 0 ? 0 : (size_t)length;
