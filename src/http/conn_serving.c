@@ -97,6 +97,11 @@ enum response_result conn_send(struct conn *c, struct iovec *vectors, int count,
     struct server *s = c->server;
     enum response_result result = RESPONSE_TAKEN;
     pthread_mutex_lock(&s->lock);
+    if (c->is_gone) {
+        /* Found out after a piece that was kept: without this the producer of an endless body would never learn of it. */
+        pthread_mutex_unlock(&s->lock);
+        return RESPONSE_GONE;
+    }
     for (int i = first; i < count; i++) {
         if (i == owned && owner && vectors[i].iov_len >= KEEP_BYTES) {
             output_keep(&c->output, vectors[i].iov_base, vectors[i].iov_len, owner);
