@@ -37,12 +37,11 @@ static uint64_t largest(const struct option *o) {
     return o->width == sizeof(uint64_t) ? INT64_MAX : INT_MAX;
 }
 
-/* In the largest unit that leaves a whole number. */
+/* In the largest unit that leaves a whole number. The first unit is one. */
 static void append_in_units(struct buf *out, uint64_t value, const struct unit *units) {
-    const struct unit *best = NULL;
-    for (const struct unit *u = units; u->name; u++)
-        if (value % u->factor == 0 && (!best || u->factor > best->factor)) best = u;
-    if (!value) best = &plain_units[0];
+    const struct unit *best = value ? units : plain_units;
+    for (const struct unit *u = units; value && u->name; u++)
+        if (value % u->factor == 0 && u->factor > best->factor) best = u;
     buf_append_u64(out, value / best->factor);
     buf_append_cstr(out, best->name);
 }
