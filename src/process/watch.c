@@ -60,8 +60,8 @@ static void act_on_due(struct arbiter *a, struct slot *s) {
         break;
     case SLOT_RETIRING:
         death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks, sizeof(tasks));
-        log_error("worker %u (pid %d) is not done within graceful_timeout, %.0f s,%s; killing it", s->seat, s->pid,
-                  (double)s->settings->graceful_timeout / 1000, tasks);
+        log_error("worker %u (pid %d) is not done within graceful_timeout, %.0f s%s%s; killing it", s->seat, s->pid,
+                  (double)s->settings->graceful_timeout / 1000, tasks[0] ? "," : "", tasks);
         break;
     default: break;
     }
