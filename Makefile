@@ -88,6 +88,8 @@ $(BUILD)/lib/$(1).a: $(filter $(BUILD)/src/$(1)/%,$(OBJECTS))
 endef
 $(foreach l,$(LAYERS),$(eval $(call archive,$(l))))
 
+# Tests fill settings with literals.
+$(BUILD)/tests/%: WARNINGS += -Wno-write-strings
 $(BUILD)/tests/wsgi/%: CFLAGS_ALL += $(PYTHON_CFLAGS)
 $(BUILD)/tests/wsgi/%: LIBS += $(PYTHON_LIBS)
 $(BUILD)/tests/%: tests/unit/%.c $(ARCHIVES)
