@@ -16,9 +16,11 @@ workers are ready. Arguments:
     args      more command line; env: more environment (None removes); prefix: a command in front of the binary
     wait      False: return at once; start=False: do not even start
 CSERVE names another binary; CSERVE_TEST_SLOW stretches every deadline by a factor (sanitizers, valgrind)."""
+import contextlib
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -64,20 +66,32 @@ def _close_all(made):
     assert not problems, '\n\n'.join(problems)
 
 
+@contextlib.contextmanager
+def _open_directory():
+    """Unlike tmp_path one that other users may enter, for workers that change to one."""
+    path = Path(tempfile.mkdtemp(prefix='cserve-test-'))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @pytest.fixture
-def cserve(tmp_path):
-    tmp_path.chmod(0o755)
-    make, made = _factory(tmp_path)
-    yield make
-    _close_all(made)
+def cserve():
+    with _open_directory() as base:
+        make, made = _factory(base)
+        yield make
+        _close_all(made)
 
 
 @pytest.fixture(scope='module')
-def module_cserve(tmp_path_factory, request):
+def module_cserve():
     """The same for a whole module: for tests that only send requests."""
-    make, made = _factory(tmp_path_factory.mktemp(request.module.__name__))
-    yield make
-    _close_all(made)
+    with _open_directory() as base:
+        make, made = _factory(base)
+        yield make
+        _close_all(made)
 
 
 @pytest.fixture(scope='session')

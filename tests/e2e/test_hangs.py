@@ -29,7 +29,7 @@ def hang_in_c():
     ctypes.PyDLL(None).sleep(60)      # PyDLL: holds the GIL
 
 def hang_in_child():
-    subprocess.run(['sleep', '60'])
+    subprocess.run(['sleep', '4'])  # outlives its parent: an application's child is its own affair
 
 def application(environ, start_response):
     path = environ['PATH_INFO'][1:]

@@ -119,7 +119,7 @@ BROKEN = {
     'import error': ('import no_such_module_anywhere\n', r"ModuleNotFoundError: No module named 'no_such_module_anywhere'"),
     'exception': ('raise RuntimeError("not today")\n', r'RuntimeError: not today'),
     'no attribute': ('app = None\n', r'application'),
-    'not callable': ('application = 3\n', r'callable'),
+    'not callable': ('application = 3\n', r'call'),
     'sys.exit': ('import sys\nsys.exit(3)\n', r'SystemExit|exited with status|sys\.exit'),
     'os._exit': ('import os\nos._exit(0)\n', r'exited with status 0'),
     'killed': ('import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n', r'SIGKILL'),
@@ -285,9 +285,9 @@ def test_two_hups_in_a_row_coalesce(cserve):
 
 def test_ttin_and_ttou_survive_a_reload_unless_workers_changed(cserve):
     server = cserve(app=version('one'), workers=1)
-    server.signal(signal.SIGTTIN)
-    server.signal(signal.SIGTTIN)
-    old = server.wait_workers(3)
+    for count in (2, 3):  # one at a time: pending signals of one kind are one
+        server.signal(signal.SIGTTIN)
+        old = server.wait_workers(count)
     server.signal(signal.SIGHUP)
     old = server.wait_workers(3, without=old)
     server.write_ini(workers=2)

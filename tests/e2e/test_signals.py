@@ -39,8 +39,10 @@ def test_term_answers_what_was_accepted(cserve):
     """A connection that has sent nothing yet when TERM comes still gets its one answer."""
     server = cserve()
     with server.connect() as c:
-        time.sleep(0.1 * SLOW)
+        time.sleep(0.1 * SLOW)  # to be accepted
         server.signal(signal.SIGTERM)
+        server.wait_for_log('stopping')
+        time.sleep(0.1 * SLOW)  # for the worker to hear of it
         c.send(request('/'))
         response = c.response()
         assert response.status == 200 and response.closes

@@ -81,6 +81,7 @@ class Row:
         self.data = unescape(data)
         self.items = [[Outcome(o) for o in _split(item, ' or ')] for item in _split(outcome, '; ')]
         self.is_cut = any(o.is_cut for o in self.items[-1])
+        self.closes_as_asked = any(o.is_served and o.closes for o in self.items[-1])
 
     @property
     def id(self):
