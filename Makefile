@@ -41,6 +41,8 @@ CFLAGS_ALL  = -std=c11 -D_GNU_SOURCE -Iinclude -MMD -MP -fvisibility=hidden -fno
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,--as-needed $(MODE_FLAGS) $(LDFLAGS)
 LIBS        = $(LLHTTP_LIBS) $(INIH_LIBS) -lpthread
 INIH_LIBS  := -linih
+INIH_VERSION := $(shell pkg-config --modversion inih 2>/dev/null)
+INIH_CFLAGS := $(if $(INIH_VERSION),-DINIH_VERSION='"$(INIH_VERSION)"')
 
 # Asked once, and only by a target that needs them.
 PYTHON_CFLAGS = $(eval PYTHON_CFLAGS := $(shell scripts/python-flags $(PYTHON) compile 2>/dev/null))$(PYTHON_CFLAGS)
