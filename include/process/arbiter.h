@@ -47,6 +47,7 @@ struct arbiter {
 
     uint64_t planned_ms;      /* when the loop meant to wake up */
     uint64_t resumed_ms;      /* end of the last time when nobody ran: deadlines count from here */
+    uint64_t abort_after_ms;  /* not before: stacks that several workers write at once cannot be read */
     uint64_t watchdog_ms;     /* when WATCHDOG=1 is due */
     uint64_t patience_ms;     /* when EXTEND_TIMEOUT_USEC is due */
     uint64_t ages_checked_ms; /* when age and memory of workers were looked at */

@@ -18,6 +18,7 @@ static enum log_level level_of(const struct arbiter *a, const struct slot *s, co
     bool was_told = WIFEXITED(d->status) && WEXITSTATUS(d->status) == 0;
     if (was_told && atomic_load(&a->board->rows[s->index].stage) == WORKER_LEAVING) return LOG_LEVEL_INFO;
     if (s->was_asked_to_leave && !s->ready_ms) return LOG_LEVEL_INFO; /* never served: nothing is lost */
+    if (!a->is_up && s->generation->spokesman != s->index + 1) return LOG_LEVEL_INFO; /* another one says why */
     return LOG_LEVEL_ERROR;
 }
 

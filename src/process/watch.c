@@ -10,6 +10,7 @@
 #define LATE_MS 1000
 /* The worker itself answers 504 at the deadline; the arbiter acts if it did not. */
 #define HUNG_GRACE_MS 250
+#define ABORT_EVERY_MS 10
 
 static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
@@ -68,6 +69,17 @@ static void act_on_due(struct arbiter *a, struct slot *s) {
     slot_handle(s, SLOT_ON_DUE, a->now_ms);
 }
 
+/* Whoever is told to dump its stacks has the log to itself for a moment. */
+static bool is_turn_to_abort(struct arbiter *a) {
+    if (a->now_ms < a->abort_after_ms) return false;
+    a->abort_after_ms = a->now_ms + ABORT_EVERY_MS;
+    return true;
+}
+
+static bool is_hung(const struct arbiter *a, const struct slot *s) {
+    return is_serving(s) && s->settings->timeout && slot_task_deadline(a, s) <= a->now_ms;
+}
+
 static void watch_template(struct arbiter *a, struct generation *g) {
     struct template *t = &g->template;
     if (t->pid <= 0 || t->is_ready || t->due_ms > a->now_ms) return;
@@ -85,9 +97,12 @@ static void watch_template(struct arbiter *a, struct generation *g) {
 void watch_deadlines(struct arbiter *a) {
     for (unsigned i = 0; i < a->slots_used; i++) {
         struct slot *s = &a->slots[i];
-        if (is_serving(s) && s->settings->timeout && slot_task_deadline(a, s) <= a->now_ms) abort_hung(a, s);
-        /* SLOT_WAITING is seating.c's: it spawns. */
-        else if (s->due_ms <= a->now_ms && slot_is_alive(s)) act_on_due(a, s);
+        bool is_due = s->due_ms <= a->now_ms && slot_is_alive(s); /* SLOT_WAITING is seating.c's: it spawns */
+        if (is_hung(a, s)) {
+            if (is_turn_to_abort(a)) abort_hung(a, s);
+        } else if (is_due && (s->state != SLOT_STARTING || is_turn_to_abort(a))) {
+            act_on_due(a, s);
+        }
     }
     if (a->current) watch_template(a, a->current);
     if (a->candidate) watch_template(a, a->candidate);
@@ -116,5 +131,6 @@ uint64_t watch_next(const struct arbiter *a) {
     if (a->candidate) next = earlier(next, generation_next(a->candidate));
     if (a->upgrade_pid) next = earlier(next, a->upgrade_due_ms);
     next = earlier(next, a->sources.due_ms);
-    return earlier(next, a->patience_ms);
+    next = earlier(next, a->patience_ms);
+    return next <= a->now_ms && a->abort_after_ms > a->now_ms ? a->abort_after_ms : next;
 }
