@@ -32,11 +32,9 @@ static void spec_release(struct spec *s) {
 static bool is_missing(PyObject *exception, struct slice module) {
     if (!PyErr_GivenExceptionMatches(exception, PyExc_ModuleNotFoundError)) return false;
     PyObject *name = PyObject_GetAttrString(exception, "name");
-    bool answer = false;
-    if (name && PyUnicode_Check(name) && py_is_latin1(name)) {
-        struct slice missing = py_latin1(name);
-        answer = slice_starts_with(module, missing) && (module.len == missing.len || module.data[missing.len] == '.');
-    }
+    struct slice missing;
+    bool answer = name && PyUnicode_Check(name) && py_latin1(name, &missing) && slice_starts_with(module, missing) &&
+                  (module.len == missing.len || module.data[missing.len] == '.');
     Py_XDECREF(name);
     PyErr_Clear();
     return answer;

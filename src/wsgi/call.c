@@ -2,70 +2,51 @@
  * struct, only the prepared environs of the thread hold them between requests. Must never leave an exchange in reach after its request. */
 #include "call.h"
 
-#include "base/mem.h"
-
-static const struct {
-    const char *name;
-    vectorcallfunc function;
-} functions[CALL_FUNCTIONS] = {
-    [CALL_START_RESPONSE] = {"start_response", start_response},
-    [CALL_WRITE] = {"write", call_write},
-    [CALL_EARLY_HINTS] = {"wsgi.early_hints", call_early_hints},
-    [CALL_CLIENT_GONE] = {"cserve.client_gone", call_client_gone},
+static PyMethodDef definitions[CALL_FUNCTIONS] = {
+    [CALL_START_RESPONSE] = {"start_response", PY_FASTCALL(start_response), METH_FASTCALL | METH_KEYWORDS,
+                             "start_response(status, headers, exc_info=None)"},
+    [CALL_WRITE] = {"write", PY_FASTCALL(call_write), METH_FASTCALL, "write(data): sends a piece of the body."},
+    [CALL_EARLY_HINTS] = {"early_hints", PY_FASTCALL(call_early_hints), METH_FASTCALL, "early_hints(headers): sends 103 with these."},
+    [CALL_CLIENT_GONE] = {"client_gone", PY_FASTCALL(call_client_gone), METH_FASTCALL, "client_gone(): does nobody wait for the answer?"},
 };
 
-static void bound_dealloc(PyObject *self) {
-    struct call *c = ((struct bound *)self)->call;
+static void call_dealloc(PyObject *self) {
     PyObject_Free(self);
-    if (atomic_fetch_sub(&c->alive, 1) == 1) mem_free(c);
 }
 
-static PyObject *bound_repr(PyObject *self) {
-    vectorcallfunc function = ((struct bound *)self)->vectorcall;
-    const char *name = "";
-    for (size_t i = 0; i < CALL_FUNCTIONS; i++)
-        if (functions[i].function == function) name = functions[i].name;
-    return PyUnicode_FromFormat("<cserve function %s>", name);
-}
-
-static PyTypeObject bound_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.function",
-    .tp_basicsize = sizeof(struct bound),
-    .tp_dealloc = bound_dealloc,
-    .tp_vectorcall_offset = offsetof(struct bound, vectorcall),
-    .tp_call = PyVectorcall_Call,
-    .tp_repr = bound_repr,
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
-    .tp_doc = "What a WSGI application calls while it serves a request.",
+static PyTypeObject call_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.Call",
+    .tp_basicsize = sizeof(struct call),
+    .tp_dealloc = call_dealloc,
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_doc = "One call of a WSGI application.",
 };
 
 int call_init(void) {
-    return PyType_Ready(&bound_type);
+    return PyType_Ready(&call_type);
 }
 
 struct call *call_new(void) {
-    struct call *c = MEM_NEW(struct call);
+    struct call *c = PyObject_New(struct call, &call_type);
+    if (!c) return NULL;
+    c->exchange = NULL;
+    c->is_started = c->is_sending = false;
+    c->templates = 0;
+    bool is_whole = true;
     for (size_t i = 0; i < CALL_FUNCTIONS; i++) {
-        struct bound *b = PyObject_New(struct bound, &bound_type);
-        if (!b) {
-            if (i == 0) mem_free(c);
-            else call_drop(c);
-            return NULL;
-        }
-        b->vectorcall = functions[i].function;
-        b->call = c;
-        c->functions[i] = b;
-        c->alive++;
+        c->functions[i] = PyCFunction_New(&definitions[i], (PyObject *)c);
+        is_whole = is_whole && c->functions[i];
     }
-    return c;
+    if (is_whole) return c;
+    call_drop(c);
+    return NULL;
 }
 
 void call_drop(struct call *c) {
-    struct bound *bound[CALL_FUNCTIONS];
     if (!c) return;
     c->exchange = NULL;
-    memcpy(bound, c->functions, sizeof(bound));
-    for (size_t i = 0; i < CALL_FUNCTIONS; i++) Py_XDECREF(bound[i]);
+    for (size_t i = 0; i < CALL_FUNCTIONS; i++) Py_CLEAR(c->functions[i]);
+    Py_DECREF(c);
 }
 
 static bool is_kept(const struct call *c) {
@@ -83,10 +64,9 @@ struct call *call_finish(struct call *c) {
     return next;
 }
 
-struct exchange *call_exchange(PyObject *function) {
-    struct call *c = ((struct bound *)function)->call;
-    if (UNLIKELY(!c->exchange)) PyErr_Format(PyExc_RuntimeError, "%R: its request is over", function);
-    else if (UNLIKELY(c->is_sending)) PyErr_Format(PyExc_RuntimeError, "%R: another thread is sending this response", function);
+struct exchange *call_exchange(struct call *c) {
+    if (UNLIKELY(!c->exchange)) PyErr_SetString(PyExc_RuntimeError, "the request that this belongs to is over");
+    else if (UNLIKELY(c->is_sending)) PyErr_SetString(PyExc_RuntimeError, "another thread is sending this response");
     else return c->exchange;
     return NULL;
 }

@@ -12,40 +12,31 @@
 
 enum call_function { CALL_START_RESPONSE, CALL_WRITE, CALL_EARLY_HINTS, CALL_CLIENT_GONE, CALL_FUNCTIONS };
 
-struct bound {
-    PyObject_HEAD vectorcallfunc vectorcall;
-    struct call *call;
-};
-
+/* What the functions are bound to: their `self`. */
 struct call {
-    struct exchange *exchange;               /* NULL between requests, and for ever once a function was kept */
+    PyObject_HEAD struct exchange *exchange; /* NULL between requests, and for ever once a function was kept */
     bool is_started;                         /* start_response() has accepted a head */
     bool is_sending;                         /* inside response_body(): the GIL may be away, another thread must not interfere */
-    _Atomic unsigned alive;                  /* functions that exist */
     unsigned templates;                      /* prepared environs that hold wsgi.early_hints and cserve.client_gone */
-    struct bound *functions[CALL_FUNCTIONS]; /* references */
+    PyObject *functions[CALL_FUNCTIONS];     /* references, until call_drop() */
 };
 
-/* 0, or -1 with an exception. */
+/* -1 with an exception. */
 int call_init(void);
 /* NULL with an exception. */
 struct call *call_new(void);
-/* Lets go of the functions; the last one frees it. */
+/* Lets go of the functions. */
 void call_drop(struct call *c);
 /* The request is over. Returns the call for the next one: `c`, or a new one if the application kept a function; NULL with an exception. */
 struct call *call_finish(struct call *c);
 
-static inline PyObject *call_function(const struct call *c, enum call_function which) {
-    return (PyObject *)c->functions[which];
-}
+/* The exchange that the functions act on. NULL with RuntimeError: the request is over, or is being answered by another thread. */
+struct exchange *call_exchange(struct call *c);
 
-/* The exchange that `function` acts on. NULL with RuntimeError `when over`: its request is over, or it is sending in another thread. */
-struct exchange *call_exchange(PyObject *function);
-
-/* The functions themselves (start_response.c, call_functions.c). */
-PyObject *start_response(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names);
-PyObject *call_write(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names);
-PyObject *call_early_hints(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names);
-PyObject *call_client_gone(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names);
+/* The functions themselves (start_response.c, call_functions.c): METH_FASTCALL, the first with METH_KEYWORDS. */
+PyObject *start_response(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
+PyObject *call_write(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *call_early_hints(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *call_client_gone(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 #endif

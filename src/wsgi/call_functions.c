@@ -3,15 +3,15 @@
 
 #include "reply.h"
 
-static bool has_arguments(PyObject *self, size_t flags, PyObject *names, Py_ssize_t wanted) {
-    if (LIKELY(PyVectorcall_NARGS(flags) == wanted && !names)) return true;
-    PyErr_Format(PyExc_TypeError, "%R takes %zd positional argument%s", self, wanted, wanted == 1 ? "" : "s");
+static bool has_arguments(const char *function, Py_ssize_t count, Py_ssize_t wanted) {
+    if (LIKELY(count == wanted)) return true;
+    PyErr_Format(PyExc_TypeError, "%s() takes %zd positional argument%s", function, wanted, wanted == 1 ? "" : "s");
     return false;
 }
 
-PyObject *call_write(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names) {
-    if (!has_arguments(self, flags, names, 1) || !call_exchange(self)) return NULL;
-    struct call *c = ((struct bound *)self)->call;
+PyObject *call_write(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    struct call *c = (struct call *)self;
+    if (!has_arguments("write", count, 1) || !call_exchange(c)) return NULL;
     if (!PyBytes_Check(arguments[0])) {
         PyErr_Format(PyExc_TypeError, "write() takes bytes, not %.100s", Py_TYPE(arguments[0])->tp_name);
         return NULL;
@@ -26,44 +26,45 @@ PyObject *call_write(PyObject *self, PyObject *const *arguments, size_t flags, P
 
 /* One field line of a 103 answer. */
 static bool append_hint(struct buf *lines, PyObject *header) {
-    PyObject *name = NULL, *value = NULL;
+    struct slice name, value;
+    PyObject *first = NULL, *second = NULL;
     if (PyTuple_Check(header) && PyTuple_GET_SIZE(header) == 2) {
-        name = PyTuple_GET_ITEM(header, 0);
-        value = PyTuple_GET_ITEM(header, 1);
+        first = PyTuple_GET_ITEM(header, 0);
+        second = PyTuple_GET_ITEM(header, 1);
     }
-    if (!name || !PyUnicode_Check(name) || !PyUnicode_Check(value) || !py_is_latin1(name) || !py_is_latin1(value)) {
+    if (!first || !PyUnicode_Check(first) || !PyUnicode_Check(second) || !py_latin1(first, &name) || !py_latin1(second, &value)) {
         PyErr_Format(PyExc_TypeError, "a hint must be a tuple (name, value) of Latin-1 str, not %R", header);
         return false;
     }
-    const char *fault = response_check_field(py_latin1(name), py_latin1(value));
+    const char *fault = response_check_field(name, value);
     if (fault) {
-        PyErr_Format(PyExc_ValueError, "the hint %A: %A is %s", name, value, fault);
+        PyErr_Format(PyExc_ValueError, "the hint %A: %A is %s", first, second, fault);
         return false;
     }
-    buf_append_slice(lines, py_latin1(name));
+    buf_append_slice(lines, name);
     BUF_APPEND_LITERAL(lines, ": ");
-    buf_append_slice(lines, py_latin1(value));
+    buf_append_slice(lines, value);
     BUF_APPEND_LITERAL(lines, "\r\n");
     return true;
 }
 
-PyObject *call_early_hints(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names) {
+PyObject *call_early_hints(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     struct buf lines = BUF_INIT;
-    if (!has_arguments(self, flags, names, 1)) return NULL;
+    if (!has_arguments("early_hints", count, 1)) return NULL;
     PyObject *headers = PySequence_Fast(arguments[0], "early_hints() takes a list of tuples (name, value)");
     if (!headers) return NULL;
     bool is_good = true;
     for (Py_ssize_t i = 0; is_good && i < PySequence_Fast_GET_SIZE(headers); i++) is_good = append_hint(&lines, PySequence_Fast_GET_ITEM(headers, i));
     Py_DECREF(headers);
-    struct exchange *x = is_good ? call_exchange(self) : NULL;
+    struct exchange *x = is_good ? call_exchange((struct call *)self) : NULL;
     if (x && lines.len) response_early_hints(x, buf_slice(&lines));
     buf_release(&lines);
     if (!x) return NULL;
     Py_RETURN_NONE;
 }
 
-PyObject *call_client_gone(PyObject *self, PyObject *const *arguments UNUSED, size_t flags, PyObject *names) {
-    if (!has_arguments(self, flags, names, 0)) return NULL;
-    struct exchange *x = ((struct bound *)self)->call->exchange;
+PyObject *call_client_gone(PyObject *self, PyObject *const *arguments UNUSED, Py_ssize_t count) {
+    if (!has_arguments("client_gone", count, 0)) return NULL;
+    struct exchange *x = ((struct call *)self)->exchange;
     return PyBool_FromLong(!x || exchange_is_client_gone(x));
 }

@@ -52,6 +52,10 @@ struct template {
     PyObject *values[VARIABLE_COUNT]; /* what dict holds now: borrowed from it */
     struct call *call;                /* whose functions it holds */
     const struct peer *local;
+    unsigned char peer_ip[16];
+    uint16_t peer_port;
+    bool peer_is_unix;
+    bool has_peer;
     bool is_https;
     bool has_script_name; /* the last request had one of its own */
     uint8_t minor_version;
@@ -160,7 +164,7 @@ void environ_maker_free(struct environ_maker *m) {
 
 static int set_variable(struct template *t, enum variable which, struct slice text) {
     PyObject *old = t->values[which];
-    if (old && slice_equal(py_latin1(old), text)) return 0;
+    if (old && py_text_equals(old, text)) return 0;
     PyObject *value = py_text(text);
     if (!value || PyDict_SetItem(t->dict, common.variables[which], value)) {
         Py_XDECREF(value);
@@ -267,13 +271,27 @@ static int update_local(struct template *t, const struct request *r) {
     return 0;
 }
 
-static int update_peer(struct template *t, const struct peer *peer) {
+static bool is_peer_known(const struct template *t, const struct peer *peer) {
+    if (!t->has_peer || t->peer_is_unix != peer->is_unix) return false;
+    return peer->is_unix || (t->peer_port == peer->port && memcmp(t->peer_ip, peer->ip, sizeof(t->peer_ip)) == 0);
+}
+
+static int set_remote_port(struct template *t, const struct peer *peer) {
     char port[8];
-    if (set_variable(t, REMOTE_ADDR, slice_make(peer->text, peer->text_len))) return -1;
     if (!peer->is_unix) return set_variable(t, REMOTE_PORT, port_text(port, peer->port));
     if (!t->values[REMOTE_PORT]) return 0;
     t->values[REMOTE_PORT] = NULL;
     return PyDict_DelItem(t->dict, common.variables[REMOTE_PORT]);
+}
+
+static int update_peer(struct template *t, const struct peer *peer) {
+    t->has_peer = false;
+    if (set_variable(t, REMOTE_ADDR, slice_make(peer->text, peer->text_len)) || set_remote_port(t, peer)) return -1;
+    memcpy(t->peer_ip, peer->ip, sizeof(t->peer_ip));
+    t->peer_port = peer->port;
+    t->peer_is_unix = peer->is_unix;
+    t->has_peer = true;
+    return 0;
 }
 
 static int update_version(struct template *t, const struct request *r) {
@@ -292,8 +310,8 @@ static int update_call(struct template *t, struct call *call) {
     if (LIKELY(t->call == call)) return 0;
     if (t->call) t->call->templates--;
     t->call = NULL;
-    if (PyDict_SetItem(t->dict, common.early_hints, call_function(call, CALL_EARLY_HINTS)) ||
-        PyDict_SetItem(t->dict, common.client_gone, call_function(call, CALL_CLIENT_GONE)))
+    if (PyDict_SetItem(t->dict, common.early_hints, call->functions[CALL_EARLY_HINTS]) ||
+        PyDict_SetItem(t->dict, common.client_gone, call->functions[CALL_CLIENT_GONE]))
         return -1;
     t->call = call;
     call->templates++;
@@ -303,7 +321,8 @@ static int update_call(struct template *t, struct call *call) {
 static int template_update(struct environ_maker *m, struct template *t, const struct request *r, struct call *call) {
     if (!is_line_known(t, r) && update_line(m, t, r)) return -1;
     if (UNLIKELY(t->local != r->local || r->local->is_unix) && update_local(t, r)) return -1;
-    return update_peer(t, r->peer) || update_version(t, r) || update_scheme(t, r) || update_call(t, call) ? -1 : 0;
+    if (!is_peer_known(t, r->peer) && update_peer(t, r->peer)) return -1;
+    return update_version(t, r) || update_scheme(t, r) || update_call(t, call) ? -1 : 0;
 }
 
 /* ---- header fields ---- */
@@ -319,7 +338,7 @@ static int join_value(PyObject *environ, PyObject *key, PyObject *first, PyObjec
 /* A borrowed reference: of numbered fields the last value is shared when it is the same again. */
 static PyObject *shared_value(struct environ_maker *m, enum field_id id, struct slice text) {
     PyObject *last = m->values[id];
-    if (last && slice_equal(py_latin1(last), text)) return last;
+    if (last && py_text_equals(last, text)) return last;
     PyObject *value = py_text(text);
     if (value) Py_XSETREF(m->values[id], value);
     return value;

@@ -136,7 +136,7 @@ static void send_result(struct app_thread *t, PyObject *result) {
 }
 
 static void run_application(struct app_thread *t) {
-    PyObject *arguments[3] = {NULL, t->environ, call_function(t->call, CALL_START_RESPONSE)};
+    PyObject *arguments[3] = {NULL, t->environ, t->call->functions[CALL_START_RESPONSE]};
     PyObject *result = PyObject_Vectorcall(gateway.application, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     if (UNLIKELY(gateway.is_forked)) end_forked_child(t->exchange);
     if (UNLIKELY(!result)) {

@@ -65,20 +65,29 @@ static inline PyObject *py_text(struct slice s) {
     return text;
 }
 
-/* Is `text` a str that can be written as Latin-1, as its bytes stand in memory? */
-static inline bool py_is_latin1(PyObject *text) {
+/* The same for a str that is not plain ASCII. */
+UNUSED static COLD bool py_latin1_beyond_ascii(PyObject *text, struct slice *bytes) {
 #if PY_VERSION_HEX < 0x030c0000
     if (PyUnicode_READY(text)) {
         PyErr_Clear();
         return false;
     }
 #endif
-    return PyUnicode_KIND(text) == PyUnicode_1BYTE_KIND;
+    if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) return false;
+    *bytes = slice_make((const char *)PyUnicode_1BYTE_DATA(text), (size_t)PyUnicode_GET_LENGTH(text));
+    return true;
 }
 
-/* The bytes of a str for which py_is_latin1() holds; they live as long as it. */
-static inline struct slice py_latin1(PyObject *text) {
-    return slice_make((const char *)PyUnicode_1BYTE_DATA(text), (size_t)PyUnicode_GET_LENGTH(text));
+/* The bytes of a str as Latin-1, as they stand in memory; they live as long as it. False if it has characters beyond Latin-1. */
+static inline __attribute__((always_inline)) bool py_latin1(PyObject *text, struct slice *bytes) {
+    if (UNLIKELY(!PyUnicode_IS_COMPACT_ASCII(text))) return py_latin1_beyond_ascii(text, bytes);
+    *bytes = slice_make((const char *)((PyASCIIObject *)text + 1), (size_t)((PyASCIIObject *)text)->length);
+    return true;
+}
+
+/* Was `text` made by py_text() from these bytes? */
+static inline bool py_text_equals(PyObject *text, struct slice bytes) {
+    return (size_t)PyUnicode_GET_LENGTH(text) == bytes.len && memcmp(PyUnicode_1BYTE_DATA(text), bytes.data, bytes.len) == 0;
 }
 
 #endif

@@ -7,40 +7,45 @@
 
 #include "http/response.h"
 
-static bool check_text(PyObject *text, const char *what) {
-    if (UNLIKELY(!PyUnicode_Check(text))) PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", what, Py_TYPE(text)->tp_name);
-    else if (UNLIKELY(!py_is_latin1(text)))
-        PyErr_Format(PyExc_ValueError, "%s %A has characters that are not Latin-1; encode them first", what, text);
-    else return true;
+static COLD void refuse_text(PyObject *text, const char *what) {
+    if (PyUnicode_Check(text)) PyErr_Format(PyExc_ValueError, "%s %A has characters that are not Latin-1; encode them first", what, text);
+    else PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", what, Py_TYPE(text)->tp_name);
+}
+
+static inline bool get_text(PyObject *text, struct slice *bytes, const char *what) {
+    if (LIKELY(PyUnicode_Check(text) && py_latin1(text, bytes))) return true;
+    refuse_text(text, what);
     return false;
 }
 
 static int add_header(struct exchange *x, PyObject *header) {
+    struct slice name, value;
     if (UNLIKELY(!PyTuple_Check(header) || PyTuple_GET_SIZE(header) != 2)) {
         PyErr_Format(PyExc_TypeError, "a header must be a tuple (name, value), not %R", header);
         return -1;
     }
-    PyObject *name = PyTuple_GET_ITEM(header, 0), *value = PyTuple_GET_ITEM(header, 1);
-    if (!check_text(name, "a header's name") || !check_text(value, "a header's value")) return -1;
-    const char *fault = response_add(x, py_latin1(name), py_latin1(value));
+    if (!get_text(PyTuple_GET_ITEM(header, 0), &name, "a header's name") || !get_text(PyTuple_GET_ITEM(header, 1), &value, "a header's value"))
+        return -1;
+    const char *fault = response_add(x, name, value);
     if (LIKELY(!fault)) return 0;
-    PyErr_Format(PyExc_ValueError, "the header %A: %A is %s", name, value, fault);
+    PyErr_Format(PyExc_ValueError, "the header %A: %A is %s", PyTuple_GET_ITEM(header, 0), PyTuple_GET_ITEM(header, 1), fault);
     return -1;
 }
 
 static int start(struct exchange *x, PyObject *status, PyObject *headers) {
-    if (!check_text(status, "the status")) return -1;
+    struct slice line;
+    if (!get_text(status, &line, "the status")) return -1;
     if (UNLIKELY(!PyList_Check(headers))) {
         PyErr_Format(PyExc_TypeError, "the headers must be a list, not %.100s", Py_TYPE(headers)->tp_name);
         return -1;
     }
-    const char *fault = response_start(x, py_latin1(status));
+    const char *fault = response_start(x, line);
     if (UNLIKELY(fault != NULL)) {
         PyErr_Format(PyExc_ValueError, "the status %A is refused: %s", status, fault);
         return -1;
     }
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++)
-        if (add_header(x, PyList_GET_ITEM(headers, i))) return -1;
+        if (UNLIKELY(add_header(x, PyList_GET_ITEM(headers, i)))) return -1;
     return 0;
 }
 
@@ -66,7 +71,7 @@ static bool may_start(struct call *c, PyObject *exc_info) {
     return false;
 }
 
-/* Puts keyword arguments where positional ones stand. The vectorcall protocol has them behind those, named by a tuple. */
+/* Puts keyword arguments where positional ones stand. METH_FASTCALL has them behind those, named by a tuple. */
 static bool gather(PyObject *const *arguments, Py_ssize_t count, PyObject *names, PyObject *gathered[3]) {
     static const char *const parameters[3] = {"status", "headers", "exc_info"};
     Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
@@ -87,18 +92,17 @@ static bool gather(PyObject *const *arguments, Py_ssize_t count, PyObject *names
     return false;
 }
 
-PyObject *start_response(PyObject *self, PyObject *const *arguments, size_t flags, PyObject *names) {
-    struct call *c = ((struct bound *)self)->call;
-    Py_ssize_t count = PyVectorcall_NARGS(flags);
+PyObject *start_response(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    struct call *c = (struct call *)self;
     PyObject *given[3] = {NULL, NULL, NULL};
     if (LIKELY(count == 2 && !names)) {
         given[0] = arguments[0];
         given[1] = arguments[1];
     } else if (!gather(arguments, count, names, given)) return NULL;
-    struct exchange *x = call_exchange(self);
+    struct exchange *x = call_exchange(c);
     if (UNLIKELY(!x) || !may_start(c, given[2])) return NULL;
     c->is_started = false;
     if (start(x, given[0], given[1])) return NULL;
     c->is_started = true;
-    return Py_NewRef(call_function(c, CALL_WRITE));
+    return Py_NewRef(c->functions[CALL_WRITE]);
 }
