@@ -19,7 +19,6 @@
 #define LINGER_TIMEOUT_MS 2000 /* without a byte after our answer to a refused request */
 #define LINGER_MAX_MS 30000
 #define HANDOVER_RETRY_MS 2 /* when the hand-over socket is full */
-#define LOG_DELAY_MS 1000   /* the longest that a line of the access log waits to be written */
 
 /* A listener in the loop. */
 struct acceptor {
@@ -65,17 +64,19 @@ struct server {
     uint64_t now_ms;  /* CLOCK_MONOTONIC of this turn, coarse */
     uint64_t wake_ms; /* when the leader wants to wake up */
     uint64_t answered;
-    uint64_t log_flush_ms; /* when the access log must be written; 0: nothing to write */
 
     pthread_t courier;
     bool has_courier;
     bool courier_ends;
-    bool courier_waits;       /* in loop_wait(), without the lock: its batch is its own */
-    bool courier_leads;       /* every application thread is stuck: listeners are not watched */
-    unsigned false_alarms;    /* in a row, up to a bound */
-    uint64_t answered_at_plan; /* `answered` when the courier last went to sleep */
-    uint64_t courier_wake_ms; /* when it wants to wake up */
-    struct loop courier_loop; /* its own batch; application threads handle its events first */
+    bool courier_is_armed;   /* its timer runs */
+    bool courier_leads;      /* every application thread is stuck: listeners are not watched */
+    bool courier_waits;      /* in loop_wait(), without the lock: its batch is its own */
+    bool courier_dispatches; /* handles events at this moment */
+    int courier_timer_fd;
+    uint64_t courier_nap_us;      /* what the timer is armed with */
+    uint64_t answered_at_arming;  /* `answered` then */
+    struct loop_source courier_waker; /* eventfd: calls it back when it leads */
+    struct loop courier_loop;         /* its own batch; application threads handle its events first */
     struct loop_source taker; /* config.handover_take_fd */
     bool taker_is_watched;
     uint64_t handover_again_ms; /* idle connections wait for room in the hand-over socket; 0: none */
@@ -119,6 +120,10 @@ void accept_all(struct server *s);
 
 /* http/courier.c */
 int courier_start(struct server *s);
+/* The last free application thread goes to work. */
+void courier_arm(struct server *s);
+/* An application thread has come back, and the courier leads. */
+void courier_recall(struct server *s);
 /* After the last server_run() has returned. */
 void courier_stop(struct server *s);
 

@@ -22,13 +22,6 @@ static void response_prepare(struct server *s, struct exchange *x, unsigned thre
     atomic_store_explicit(&x->response.is_claimed, false, memory_order_relaxed);
 }
 
-/* The last free thread goes: what the courier does not know yet must not wait for the application. */
-static void brief_courier(struct server *s) {
-    if (s->config.access_log && !s->log_flush_ms && !access_log_is_empty(s->config.access_log)) s->log_flush_ms = s->now_ms + LOG_DELAY_MS;
-    uint64_t timeout = s->settings->timeout ? s->now_ms + s->settings->timeout : CLOCK_NEVER;
-    if (timeout < s->courier_wake_ms || server_next_deadline(s) < s->courier_wake_ms) server_poke(s);
-}
-
 static void serve(struct server *s, struct conn *c, unsigned thread) {
     struct exchange *x = c->exchange;
     struct task *task = &s->config.activity->tasks[thread];
@@ -37,7 +30,7 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
     x->served_ms = s->now_ms;
     s->serving++;
     response_prepare(s, x, thread);
-    if (s->has_courier && s->serving == s->runners) brief_courier(s);
+    if (s->has_courier && !s->courier_is_armed && s->serving == s->runners) courier_arm(s);
     pthread_mutex_unlock(&s->lock);
 
     task_begin(task, clock_mono_coarse_ms(), request_span(&x->request, x->request.method), request_span(&x->request, x->request.target),
@@ -51,10 +44,7 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
     list_unlink(&c->link);
     s->serving--;
     s->answered++;
-    if (UNLIKELY(s->courier_leads)) {
-        s->courier_leads = false;
-        accept_update(s);
-    }
+    if (UNLIKELY(s->courier_leads)) courier_recall(s);
     atomic_store_explicit(&s->config.activity->requests, s->answered, memory_order_relaxed);
     conn_answered(c);
     if (s->answered == s->config.max_requests && s->config.on_recycle) s->config.on_recycle(s->config.on_recycle_ctx);
@@ -81,16 +71,14 @@ void server_expire_timers(struct server *s) {
         accept_update(s);
     }
     if (s->handover_again_ms && s->now_ms >= s->handover_again_ms) handover_idle(s);
-    if (s->log_flush_ms && s->now_ms >= s->log_flush_ms) server_flush_log(s);
 }
 
 void server_flush_log(struct server *s) {
-    s->log_flush_ms = 0;
     if (s->config.access_log) access_log_flush(s->config.access_log);
 }
 
 uint64_t server_next_deadline(const struct server *s) {
-    const uint64_t others[] = {s->accept_again_ms, s->handover_again_ms, s->log_flush_ms};
+    const uint64_t others[] = {s->accept_again_ms, s->handover_again_ms};
     uint64_t next = CLOCK_NEVER;
     for (size_t i = 0; i < ARRAY_LENGTH(others); i++)
         if (others[i] && others[i] < next) next = others[i];
@@ -129,13 +117,12 @@ int server_wait_milliseconds(const struct server *s, uint64_t wake_ms) {
 static void lead(struct server *s) {
     server_expire_timers(s);
     if (!list_is_empty(&s->ready) || s->is_stopped) return;
-    s->log_flush_ms = 0;
     s->wake_ms = server_next_deadline(s);
     int timeout_ms = server_wait_milliseconds(s, s->wake_ms);
     s->is_polling = true;
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
-    if (s->config.access_log) access_log_flush(s->config.access_log);
+    server_flush_log(s);
     loop_wait(&s->loop, LOOP_BATCH, timeout_ms);
     pthread_mutex_lock(&s->lock);
     s->is_polling = false;
@@ -187,7 +174,7 @@ void server_run(struct server *s, unsigned thread) {
     server_expect_deadline(s, 0);
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
-    if (s->config.access_log) access_log_flush(s->config.access_log);
+    server_flush_log(s);
 }
 
 void server_drain(struct server *s, enum server_drain_mode mode) {
