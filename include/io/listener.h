@@ -23,9 +23,9 @@ struct listener_options {
     unsigned patience_ms; /* how long an address in use is tried again; 0: not at all */
 };
 
-/* Binds and listens. Only an address in use is worth a retry, within patience_ms. A unix socket gets its mode and owner without a moment of wider access;
- * a dead socket file is replaced, a live one or a file that is no socket is refused. ADDRESS_FD adopts the descriptor after
- * checking that it is a listening stream socket. NULL with a message in `error` that names the address and the way out. */
+/* Binds and listens. Only an address in use is worth a retry, within patience_ms. A unix socket gets its mode and owner without a moment of wider
+ * access; a dead socket file is replaced, a live one or a file that is no socket is refused. ADDRESS_FD adopts the descriptor after checking that it
+ * is a listening stream socket. NULL with a message in `error` that names the address and the way out. */
 struct listener *listener_open(const struct address *address, const struct listener_options *options, char *error, size_t error_size);
 /* Takes over `fd`, which some other process opened: must be a listening stream socket. `address` is the setting that it stands for. As
  * listener_open() otherwise; the socket file, if there is one, is not ours to remove. */

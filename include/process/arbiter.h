@@ -37,11 +37,11 @@ struct arbiter {
     struct pidfile pidfile;
     struct oom_watch oom;
     struct source_watch sources;
-    int report_fd;            /* daemon mode: somebody waits for the outcome */
-    char *open_errorlog;      /* path of the log that is open */
+    int report_fd;       /* daemon mode: somebody waits for the outcome */
+    char *open_errorlog; /* path of the log that is open */
 
-    bool is_up;               /* the first generation served: from now on nothing but a signal ends the arbiter */
-    bool is_reload_wanted;    /* a SIGHUP came while a reload was going on */
+    bool is_up;            /* the first generation served: from now on nothing but a signal ends the arbiter */
+    bool is_reload_wanted; /* a SIGHUP came while a reload was going on */
     enum arbiter_ending ending;
     int exit_status;
 
@@ -52,10 +52,10 @@ struct arbiter {
     uint64_t patience_ms;     /* when EXTEND_TIMEOUT_USEC is due */
     uint64_t ages_checked_ms; /* when age and memory of workers were looked at */
 
-    pid_t upgrade_pid;        /* the new binary's check, 0: none */
+    pid_t upgrade_pid; /* the new binary's check, 0: none */
     uint64_t upgrade_due_ms;
-    bool is_upgrade_checked;  /* execute it as soon as nothing is half way */
-    char *binary;             /* absolute path of the command */
+    bool is_upgrade_checked; /* execute it as soon as nothing is half way */
+    char *binary;            /* absolute path of the command */
 };
 
 /* Runs the server to its end; the exit status. `settings` is what the command line said at the start; owned from here on. */

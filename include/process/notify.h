@@ -10,7 +10,7 @@
 #include <sys/un.h>
 
 struct notify {
-    int fd; /* -1: nobody listens, every call does nothing */
+    int fd;               /* -1: nobody listens, every call does nothing */
     uint64_t watchdog_ms; /* how often WATCHDOG=1 is due; 0: never */
     bool stores_fds;      /* the manager has room for descriptors: FDSTORE */
     socklen_t length;

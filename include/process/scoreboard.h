@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 /* Seats are at most half of the rows: a reload needs both generations at once. Untouched rows cost no memory. */
-#define SCOREBOARD_ROWS 1024
+#define SCOREBOARD_ROWS  1024
 #define SCOREBOARD_SEATS (SCOREBOARD_ROWS / 2)
 
 enum worker_stage { WORKER_BOOTING, WORKER_READY, WORKER_LEAVING };

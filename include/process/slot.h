@@ -59,12 +59,12 @@ struct slot {
     const struct settings *settings;
     uint64_t due_ms; /* CLOCK_NEVER: nothing is due */
     uint64_t spawned_ms;
-    uint64_t ready_ms;          /* 0 until it reported ready */
-    unsigned failures;          /* deaths in a row before it was ready or soon after */
+    uint64_t ready_ms; /* 0 until it reported ready */
+    unsigned failures; /* deaths in a row before it was ready or soon after */
     enum slot_verdict verdict;
     enum slot_recycling recycling;
-    unsigned replacement;       /* index + 1 of the slot that is to take the seat over; 0: none */
-    bool is_replacement;        /* the seat still belongs to the one that it replaces */
+    unsigned replacement; /* index + 1 of the slot that is to take the seat over; 0: none */
+    bool is_replacement;  /* the seat still belongs to the one that it replaces */
     bool was_asked_to_leave;
     uint64_t memory_checked_ms;
     /* kill(2), or a test's stand-in. */
@@ -86,7 +86,7 @@ uint64_t slot_back_off_ms(unsigned failures);
 
 /* How long after SIGABRT the kill comes, and how long a quick stop may take. */
 #define SLOT_ABORT_GRACE_MS 500
-#define SLOT_STOP_GRACE_MS 2000
+#define SLOT_STOP_GRACE_MS  2000
 /* A worker that dies within this time of being ready counts as a failure to start. */
 #define SLOT_YOUNG_MS 2000
 

@@ -34,8 +34,7 @@ void sockets_inherit(struct sockets *s);
 void sockets_add_inherited(struct sockets *s, int fd);
 /* Every address of settings->bind: the one that is open already, an inherited descriptor bound to it, or a new one. With inherited
  * descriptors and no address but the default one, all inherited descriptors. Nothing stays open for it on failure: -1 with a message. */
-int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set, char *error,
-                 size_t error_size);
+int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set, char *error, size_t error_size);
 /* One that is open already, for a set that is made by hand. */
 void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set);
 /* The generation no longer needs its set. Sockets without a user close; their files go if `unlink_files`. */

@@ -15,7 +15,8 @@ struct source_watch {
     uint64_t due_ms; /* when the change counts: editors write in several steps. CLOCK_NEVER: nothing changed */
 };
 
-#define SOURCE_WATCH_INIT {-1, NULL, CLOCK_NEVER}
+#define SOURCE_WATCH_INIT                                                                                                                            \
+    { -1, NULL, CLOCK_NEVER }
 
 /* Begins anew with these settings, which must outlive it; off unless they say `reload`. */
 void source_watch_start(struct source_watch *w, const struct settings *s);

@@ -42,7 +42,7 @@ static const char *parse_unix(struct slice path, struct address *a) {
 
 /* Splits HOST:PORT, [V6]:PORT, :PORT, HOST and an IPv6 address without brackets. */
 static const char *split_port(struct slice text, struct slice *host, uint64_t *port) {
-    struct slice digits = slice_make(NULL, 0);
+    struct slice digits;
     *host = text;
     *port = DEFAULT_PORT;
     if (text.data[0] == '[') {

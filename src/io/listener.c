@@ -53,8 +53,7 @@ static int remove_dead_socket(const struct address *a, char *error, size_t size)
     struct stat file;
     if (lstat(a->name.un.sun_path, &file)) return 0;
     if (!S_ISSOCK(file.st_mode)) {
-        snprintf(error, size, "cannot bind '%s': a file that is no socket is in the way and was left alone; move it or choose another path",
-                 a->text);
+        snprintf(error, size, "cannot bind '%s': a file that is no socket is in the way and was left alone; move it or choose another path", a->text);
         errno = EEXIST;
         return -1;
     }
@@ -105,7 +104,7 @@ static int bind_socket(struct listener *l, const struct listener_options *o, cha
 }
 
 static int finish(struct listener *l, char *error, size_t size) {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = {0};
     socklen_t length = sizeof(name);
     int on = 1;
     if (fd_set_nonblock(l->fd, true) || fd_set_cloexec(l->fd, true) || getsockname(l->fd, (struct sockaddr *)&name, &length)) {
@@ -174,7 +173,7 @@ struct listener *listener_adopt(int fd, const struct address *address, char *err
 }
 
 bool listener_is_bound_to(int fd, const struct address *address) {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = {0};
     socklen_t length = sizeof(name);
     if (getsockname(fd, (struct sockaddr *)&name, &length)) return false;
     if (name.ss_family != address->name.any.sa_family) return false;
@@ -193,8 +192,7 @@ bool listener_is_bound_to(int fd, const struct address *address) {
 void listener_free(struct listener *l, bool unlink_file) {
     struct stat file;
     if (!l) return;
-    if (unlink_file && l->socket_ino && !lstat(l->address.name.un.sun_path, &file) && file.st_dev == l->socket_dev &&
-        file.st_ino == l->socket_ino)
+    if (unlink_file && l->socket_ino && !lstat(l->address.name.un.sun_path, &file) && file.st_dev == l->socket_dev && file.st_ino == l->socket_ino)
         unlink(l->address.name.un.sun_path);
     fd_close(&l->fd);
     mem_free(l);

@@ -14,16 +14,16 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define WATCHED_MOST 64
+#define WATCHED_MOST    64
 #define EXTEND_EVERY_MS 5000
-#define EXTEND_BY_US 20000000
+#define EXTEND_BY_US    20000000
 
 /* ---- what is going on ---- */
 
 void arbiter_tell_status(struct arbiter *a) {
     if (!a->current) return;
-    notify_send(&a->notify, "STATUS=%u of %u workers ready, generation %u", seating_count(a, a->current, SLOT_READY),
-                a->current->seats, a->current->id);
+    notify_send(&a->notify, "STATUS=%u of %u workers ready, generation %u", seating_count(a, a->current, SLOT_READY), a->current->seats,
+                a->current->id);
 }
 
 void arbiter_is_up(struct arbiter *a) {
@@ -52,8 +52,7 @@ static void close_sockets(struct arbiter *a) {
 }
 
 static void stop_quickly(struct arbiter *a) {
-    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
-        seating_clear(a, CONTAINER_OF(l, struct generation, link), SLOT_ON_STOP);
+    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next) seating_clear(a, CONTAINER_OF(l, struct generation, link), SLOT_ON_STOP);
 }
 
 static void end(struct arbiter *a, enum arbiter_ending how) {

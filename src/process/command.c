@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static noreturn void become_command(const struct arbiter *a, const char *command, const char *event, const struct command_detail *details, size_t count,
-                                    const sigset_t *mask) {
+static noreturn void become_command(const struct arbiter *a, const char *command, const char *event, const struct command_detail *details,
+                                    size_t count, const sigset_t *mask) {
     char arbiter[16];
     snprintf(arbiter, sizeof(arbiter), "%d", a->links.arbiter_pid);
     signals_stop();

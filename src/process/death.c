@@ -7,8 +7,8 @@
 #include "base/fd.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,8 +106,8 @@ void death_describe_tasks(const struct row *r, unsigned threads, uint64_t now_ms
         if (named++ >= TASKS_NAMED) continue;
         log_escape(target, sizeof(target), slice_of(view.target));
         uint64_t spent_ms = now_ms > view.started_ms ? now_ms - view.started_ms : 0;
-        int wrote = snprintf(out + used, size - used, "%s %s %s, %.1f s", named == 1 ? " while in the application:" : ";", view.method,
-                             target, (double)spent_ms / 1000);
+        int wrote = snprintf(out + used, size - used, "%s %s %s, %.1f s", named == 1 ? " while in the application:" : ";", view.method, target,
+                             (double)spent_ms / 1000);
         if (wrote > 0) used += (size_t)wrote;
     }
     if (named > TASKS_NAMED && used < size) snprintf(out + used, size - used, "; and %u more", named - TASKS_NAMED);

@@ -3,8 +3,7 @@
 
 #include "base/mem.h"
 
-struct generation *generation_new(unsigned id, struct settings *settings, struct sockets *sockets, unsigned patience_ms, char *error,
-                                  size_t size) {
+struct generation *generation_new(unsigned id, struct settings *settings, struct sockets *sockets, unsigned patience_ms, char *error, size_t size) {
     struct socket_set set;
     struct access_log *log = NULL;
     char fault[256];

@@ -63,6 +63,5 @@ void news_hear_template(struct arbiter *a, struct generation *g) {
 void news_hear_templates(struct arbiter *a) {
     if (a->current) news_hear_template(a, a->current);
     if (a->candidate) news_hear_template(a, a->candidate);
-    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
-        news_hear_template(a, CONTAINER_OF(l, struct generation, link));
+    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next) news_hear_template(a, CONTAINER_OF(l, struct generation, link));
 }

@@ -45,8 +45,7 @@ static noreturn void become_worker(const struct nursery *n, const struct templat
     worker_main(&w, mask);
 }
 
-static noreturn void become_middle(const struct nursery *n, const struct template_request *request, const int gate[2],
-                                   const sigset_t *mask) {
+static noreturn void become_middle(const struct nursery *n, const struct template_request *request, const int gate[2], const sigset_t *mask) {
     pid_t pid = fork();
     if (pid == 0) {
         close(gate[1]);
@@ -111,9 +110,8 @@ void nursery_main(const struct worker *prototype, struct row *rows, int fd, cons
     const struct nursery n = {.prototype = prototype, .rows = rows, .fd = fd};
     struct template_request request;
     load_once(&n, mask);
-    struct pollfd watched[] = {{.fd = fd, .events = POLLIN},
-                               {.fd = signals_fd(), .events = POLLIN},
-                               {.fd = prototype->links->lifeline[0], .events = POLLIN}};
+    struct pollfd watched[] = {
+        {.fd = fd, .events = POLLIN}, {.fd = signals_fd(), .events = POLLIN}, {.fd = prototype->links->lifeline[0], .events = POLLIN}};
     for (;;) {
         if (poll(watched, ARRAY_LENGTH(watched), -1) < 0) continue;
         if (watched[2].revents) _exit(0);

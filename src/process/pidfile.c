@@ -56,8 +56,7 @@ static int replace_stale(const char *path, const char *temporary, char *error, s
     }
     int result = 1;
     if (!lock(old)) {
-        snprintf(error, size, "the pidfile '%s' is held by process %ld; stop that one first or choose another pidfile", path,
-                 (long)holder(old));
+        snprintf(error, size, "the pidfile '%s' is held by process %ld; stop that one first or choose another pidfile", path, (long)holder(old));
         result = -1;
     } else if (is_same_file(old, path) && !rename(temporary, path)) {
         result = 0;

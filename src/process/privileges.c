@@ -52,7 +52,8 @@ int privileges_drop(const struct settings *s) {
 
 static void give(const char *path, uid_t user, gid_t group) {
     if (!path || !strcmp(path, "-") || !strncmp(path, "syslog:", 7)) return;
-    if (lchown(path, user, group)) log_warning("cannot give '%s' to uid %ld: %s; workers may not be able to reopen it", path, (long)user, strerror(errno));
+    if (lchown(path, user, group))
+        log_warning("cannot give '%s' to uid %ld: %s; workers may not be able to reopen it", path, (long)user, strerror(errno));
 }
 
 void privileges_give_logs(const struct settings *s) {

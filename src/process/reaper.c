@@ -17,7 +17,7 @@ static bool is_good_leave(const struct slot *s, int status) {
 static enum log_level level_of(const struct arbiter *a, const struct slot *s, const struct death *d) {
     bool was_told = WIFEXITED(d->status) && WEXITSTATUS(d->status) == 0;
     if (was_told && atomic_load(&a->board->rows[s->index].stage) == WORKER_LEAVING) return LOG_LEVEL_INFO;
-    if (s->was_asked_to_leave && !s->ready_ms) return LOG_LEVEL_INFO; /* never served: nothing is lost */
+    if (s->was_asked_to_leave && !s->ready_ms) return LOG_LEVEL_INFO;                 /* never served: nothing is lost */
     if (!a->is_up && s->generation->spokesman != s->index + 1) return LOG_LEVEL_INFO; /* another one says why */
     return LOG_LEVEL_ERROR;
 }
@@ -63,8 +63,7 @@ static void bury_worker(struct arbiter *a, struct slot *s, int status) {
     slot_handle(s, SLOT_ON_EXITED, a->now_ms);
     if (is_good_leave(&before, status)) log_info("worker %u (pid %d) is gone", before.seat, before.pid);
     else log_death(a, &before, s, &d);
-    if (g->access_log)
-        obituary_write(g->access_log, row, (unsigned)before.settings->threads, before.verdict == SLOT_KILLED_TIMEOUT ? 504 : 502);
+    if (g->access_log) obituary_write(g->access_log, row, (unsigned)before.settings->threads, before.verdict == SLOT_KILLED_TIMEOUT ? 504 : 502);
     tell_command(a, &before, cause);
     atomic_store(&a->board->rows[s->index].pid, 0);
     if (!before.ready_ms && !before.was_asked_to_leave) reload_note_failure(a, g, s, failure_of(status));
@@ -72,10 +71,8 @@ static void bury_worker(struct arbiter *a, struct slot *s, int status) {
 
 static void bury_template(struct arbiter *a, struct generation *g, int status) {
     struct template *t = &g->template;
-    const struct death d = {.status = status,
-                            .verdict = t->is_aborted ? SLOT_KILLED_BOOT_TIMEOUT : SLOT_NOT_KILLED,
-                            .settings = g->settings,
-                            .was_ready = t->is_ready};
+    const struct death d = {
+        .status = status, .verdict = t->is_aborted ? SLOT_KILLED_BOOT_TIMEOUT : SLOT_NOT_KILLED, .settings = g->settings, .was_ready = t->is_ready};
     bool is_wanted = t->due_ms != CLOCK_NEVER || t->is_ready || t->is_aborted;
     bool was_ready = t->is_ready;
     char cause[128];

@@ -20,8 +20,8 @@
 
 /* "STATE,OLD" or "STATE,OLD,failed": descriptors of the state and of the old command. Not CSERVE_*: those are settings. */
 #define STATE_VARIABLE "__CSERVE_UPGRADE"
-#define STATE_VERSION 1
-#define CHECK_MOST_MS 120000
+#define STATE_VERSION  1
+#define CHECK_MOST_MS  120000
 
 /* ---- what passes from image to image ---- */
 
@@ -122,8 +122,8 @@ static bool is_half_way(const struct arbiter *a) {
 }
 
 static void keep_all(const struct arbiter *a, bool is_kept) {
-    const int fds[] = {a->board_fd,          a->pidfile.fd,         a->links.news[0],     a->links.news[1],
-                       a->links.lifeline[0], a->links.lifeline[1],  a->links.handover[0], a->links.handover[1]};
+    const int fds[] = {a->board_fd,          a->pidfile.fd,        a->links.news[0],     a->links.news[1],
+                       a->links.lifeline[0], a->links.lifeline[1], a->links.handover[0], a->links.handover[1]};
     for (size_t i = 0; i < ARRAY_LENGTH(fds); i++)
         if (fds[i] >= 0) fd_set_cloexec(fds[i], !is_kept);
     for (size_t i = 0; i < a->sockets.count; i++) fd_set_cloexec(a->sockets.items[i].listener->fd, !is_kept);
@@ -132,13 +132,11 @@ static void keep_all(const struct arbiter *a, bool is_kept) {
 static void write_state(const struct arbiter *a, struct buf *out) {
     const struct links *l = &a->links;
     buf_printf(out, "cserve %d %d\n", STATE_VERSION, getpid());
-    buf_printf(out, "process %d %d %u %u %llu\n", a->board_fd, a->pidfile.fd, a->generations, a->current->seats,
-               (unsigned long long)a->spawned);
+    buf_printf(out, "process %d %d %u %u %llu\n", a->board_fd, a->pidfile.fd, a->generations, a->current->seats, (unsigned long long)a->spawned);
     buf_printf(out, "links %d %d %d %d %d %d\n", l->news[0], l->news[1], l->lifeline[0], l->lifeline[1], l->handover[0], l->handover[1]);
     for (size_t i = 0; i < a->sockets.count; i++) {
         const struct listener *s = a->sockets.items[i].listener;
-        buf_printf(out, "socket %d %llu %llu %s\n", s->fd, (unsigned long long)s->socket_dev, (unsigned long long)s->socket_ino,
-                   s->address.text);
+        buf_printf(out, "socket %d %llu %llu %s\n", s->fd, (unsigned long long)s->socket_dev, (unsigned long long)s->socket_ino, s->address.text);
     }
     for (unsigned i = 0; i < a->slots_used; i++) {
         const struct slot *s = &a->slots[i];
@@ -161,8 +159,10 @@ static int leave_state(const struct arbiter *a) {
         close(fd);
         return -1;
     }
-    snprintf(numbers, sizeof(numbers), "%d,%d", fd, open("/proc/self/exe", O_PATH));
+    int old_fd = open("/proc/self/exe", O_PATH); /* stays open over execve(2), which is its purpose */
+    snprintf(numbers, sizeof(numbers), "%d,%d", fd, old_fd);
     setenv(STATE_VARIABLE, numbers, 1);
+    /* cppcheck-suppress resourceLeak */
     return fd;
 }
 
@@ -248,8 +248,7 @@ static void resume_slot(struct arbiter *a, const char *line) {
     unsigned index, seat;
     int state, pid, verdict;
     unsigned long long spawned_ms, ready_ms, due_ms;
-    if (sscanf(line, "slot %u %d %u %d %llu %llu %llu %d", &index, &state, &seat, &pid, &spawned_ms, &ready_ms, &due_ms, &verdict) != 8)
-        return;
+    if (sscanf(line, "slot %u %d %u %d %llu %llu %llu %d", &index, &state, &seat, &pid, &spawned_ms, &ready_ms, &due_ms, &verdict) != 8) return;
     if (index >= SCOREBOARD_ROWS || state < 0 || state >= SLOT_STATES || seat > SCOREBOARD_SEATS) return;
     struct slot *s = &a->slots[index];
     s->state = (enum slot_state)state;
@@ -284,8 +283,8 @@ static void resume_line(struct arbiter *a, const char *line) {
     if (!strncmp(line, "process ", 8)) resume_process(a, line);
     else if (!strncmp(line, "socket ", 7)) resume_socket(a, line);
     else if (!strncmp(line, "slot ", 5)) resume_slot(a, line);
-    else if (sscanf(line, "links %d %d %d %d %d %d", &l->news[0], &l->news[1], &l->lifeline[0], &l->lifeline[1], &l->handover[0],
-                    &l->handover[1]) == 6)
+    else if (sscanf(line, "links %d %d %d %d %d %d", &l->news[0], &l->news[1], &l->lifeline[0], &l->lifeline[1], &l->handover[0], &l->handover[1]) ==
+             6)
         l->arbiter_pid = getpid();
 }
 

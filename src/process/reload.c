@@ -36,7 +36,7 @@ static void wake_up(struct arbiter *a) {
 
 void reload_begin(struct arbiter *a) {
     char error[512];
-    if (a->ending) return;
+    if (a->ending || !a->current) return;
     if (a->current->phase == GENERATION_DORMANT) {
         wake_up(a);
         return;

@@ -14,6 +14,7 @@
 
 static struct scoreboard *map(int fd, int flags) {
     void *memory = mmap(NULL, sizeof(struct scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | flags, fd, 0);
+    /* cppcheck-suppress memleak */
     return memory == MAP_FAILED ? NULL : memory;
 }
 

@@ -4,11 +4,11 @@
  * allocate. */
 #include "process/slot.h"
 
-#include <stdlib.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #define BACK_OFF_FIRST_MS 100
-#define BACK_OFF_MOST_MS 30000
+#define BACK_OFF_MOST_MS  30000
 
 typedef void (*slot_action)(struct slot *s, uint64_t now_ms);
 
@@ -124,77 +124,78 @@ struct cell {
     enum slot_state next;
 };
 
-static const struct cell table[SLOT_STATES][SLOT_EVENTS] = {
-    [SLOT_EMPTY] =
-        {
-            [SLOT_ON_SEATED] = {wait_turn, SLOT_WAITING},
-        },
-    [SLOT_WAITING] =
-        {
-            [SLOT_ON_ASKED] = {await_template, SLOT_FORKING},
-            [SLOT_ON_FORKED] = {await_boot, SLOT_STARTING},
-            [SLOT_ON_FORK_FAILED] = {back_off, SLOT_WAITING},
-            [SLOT_ON_RETIRE] = {vacate, SLOT_EMPTY},
-            [SLOT_ON_STOP] = {vacate, SLOT_EMPTY},
-        },
-    [SLOT_FORKING] =
-        {
-            [SLOT_ON_FORKED] = {await_boot, SLOT_STARTING},
-            [SLOT_ON_FORK_FAILED] = {back_off, SLOT_WAITING},
-            [SLOT_ON_RETIRE] = {give_up_seat, SLOT_CANCELLED},
-            [SLOT_ON_STOP] = {give_up_seat, SLOT_CANCELLED},
-        },
-    [SLOT_CANCELLED] =
-        {
-            [SLOT_ON_FORKED] = {kill_stopped, SLOT_DYING},
-            [SLOT_ON_FORK_FAILED] = {vacate, SLOT_EMPTY},
-        },
-    [SLOT_STARTING] =
-        {
-            [SLOT_ON_READY] = {serve, SLOT_READY},
-            [SLOT_ON_RETIRE] = {retire, SLOT_RETIRING},
-            [SLOT_ON_STOP] = {kill_stopped, SLOT_DYING},
-            [SLOT_ON_DUE] = {abort_boot, SLOT_ABORTING},
-            [SLOT_ON_EXITED] = {respawn, SLOT_WAITING},
-        },
-    [SLOT_READY] =
-        {
-            [SLOT_ON_RETIRE] = {retire, SLOT_RETIRING},
-            [SLOT_ON_STOP] = {stop, SLOT_STOPPING},
-            [SLOT_ON_HUNG] = {abort_hung, SLOT_ABORTING},
-            [SLOT_ON_EXITED] = {respawn, SLOT_WAITING},
-        },
-    [SLOT_RETIRING] =
-        {
-            [SLOT_ON_STOP] = {stop, SLOT_STOPPING},
-            [SLOT_ON_DUE] = {kill_late, SLOT_DYING},
-            [SLOT_ON_HUNG] = {abort_hung, SLOT_DYING},
-            [SLOT_ON_EXITED] = {vacate, SLOT_EMPTY},
-        },
-    [SLOT_STOPPING] =
-        {
-            [SLOT_ON_DUE] = {kill_stopped, SLOT_DYING},
-            [SLOT_ON_EXITED] = {vacate, SLOT_EMPTY},
-        },
-    [SLOT_ABORTING] =
-        {
-            [SLOT_ON_RETIRE] = {give_up_seat, SLOT_DYING},
-            [SLOT_ON_STOP] = {kill_stopped, SLOT_DYING},
-            [SLOT_ON_DUE] = {kill_now, SLOT_KILLED},
-            [SLOT_ON_EXITED] = {respawn, SLOT_WAITING},
-        },
-    [SLOT_KILLED] =
-        {
-            [SLOT_ON_RETIRE] = {give_up_seat, SLOT_DYING},
-            [SLOT_ON_STOP] = {give_up_seat, SLOT_DYING},
-            [SLOT_ON_EXITED] = {respawn, SLOT_WAITING},
-        },
-    [SLOT_DYING] =
-        {
-            [SLOT_ON_STOP] = {kill_stopped, SLOT_DYING},
-            [SLOT_ON_DUE] = {kill_stopped, SLOT_DYING},
-            [SLOT_ON_EXITED] = {vacate, SLOT_EMPTY},
-        },
+static const struct cell table[SLOT_STATES][SLOT_EVENTS] =
+    {
+        [SLOT_EMPTY] =
+            {
+                [SLOT_ON_SEATED] = {wait_turn, SLOT_WAITING},
+            },
+        [SLOT_WAITING] =
+            {
+                [SLOT_ON_ASKED] = {await_template, SLOT_FORKING},
+                [SLOT_ON_FORKED] = {await_boot, SLOT_STARTING},
+                [SLOT_ON_FORK_FAILED] = {back_off, SLOT_WAITING},
+                [SLOT_ON_RETIRE] = {vacate, SLOT_EMPTY},
+                [SLOT_ON_STOP] = {vacate, SLOT_EMPTY},
+            },
+        [SLOT_FORKING] =
+            {
+                [SLOT_ON_FORKED] = {await_boot, SLOT_STARTING},
+                [SLOT_ON_FORK_FAILED] = {back_off, SLOT_WAITING},
+                [SLOT_ON_RETIRE] = {give_up_seat, SLOT_CANCELLED},
+                [SLOT_ON_STOP] = {give_up_seat, SLOT_CANCELLED},
+            },
+        [SLOT_CANCELLED] =
+            {
+                [SLOT_ON_FORKED] = {kill_stopped, SLOT_DYING},
+                [SLOT_ON_FORK_FAILED] = {vacate, SLOT_EMPTY},
+            },
+        [SLOT_STARTING] =
+            {
+                [SLOT_ON_READY] = {serve, SLOT_READY},
+                [SLOT_ON_RETIRE] = {retire, SLOT_RETIRING},
+                [SLOT_ON_STOP] = {kill_stopped, SLOT_DYING},
+                [SLOT_ON_DUE] = {abort_boot, SLOT_ABORTING},
+                [SLOT_ON_EXITED] = {respawn, SLOT_WAITING},
+            },
+        [SLOT_READY] =
+            {
+                [SLOT_ON_RETIRE] = {retire, SLOT_RETIRING},
+                [SLOT_ON_STOP] = {stop, SLOT_STOPPING},
+                [SLOT_ON_HUNG] = {abort_hung, SLOT_ABORTING},
+                [SLOT_ON_EXITED] = {respawn, SLOT_WAITING},
+            },
+        [SLOT_RETIRING] =
+            {
+                [SLOT_ON_STOP] = {stop, SLOT_STOPPING},
+                [SLOT_ON_DUE] = {kill_late, SLOT_DYING},
+                [SLOT_ON_HUNG] = {abort_hung, SLOT_DYING},
+                [SLOT_ON_EXITED] = {vacate, SLOT_EMPTY},
+            },
+        [SLOT_STOPPING] =
+            {
+                [SLOT_ON_DUE] = {kill_stopped, SLOT_DYING},
+                [SLOT_ON_EXITED] = {vacate, SLOT_EMPTY},
+            },
+        [SLOT_ABORTING] =
+            {
+                [SLOT_ON_RETIRE] = {give_up_seat, SLOT_DYING},
+                [SLOT_ON_STOP] = {kill_stopped, SLOT_DYING},
+                [SLOT_ON_DUE] = {kill_now, SLOT_KILLED},
+                [SLOT_ON_EXITED] = {respawn, SLOT_WAITING},
+            },
+        [SLOT_KILLED] =
+            {
+                [SLOT_ON_RETIRE] = {give_up_seat, SLOT_DYING},
+                [SLOT_ON_STOP] = {give_up_seat, SLOT_DYING},
+                [SLOT_ON_EXITED] = {respawn, SLOT_WAITING},
+            },
+        [SLOT_DYING] =
+            {
+                [SLOT_ON_STOP] = {kill_stopped, SLOT_DYING},
+                [SLOT_ON_DUE] = {kill_stopped, SLOT_DYING},
+                [SLOT_ON_EXITED] = {vacate, SLOT_EMPTY},
+            },
 };
 
 void slot_init(struct slot *s, unsigned index, int (*signal)(pid_t, int)) {

@@ -28,8 +28,8 @@ void sockets_add_inherited(struct sockets *s, int fd) {
 void sockets_inherit(struct sockets *s) {
     const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
     uint64_t wanted_pid, n = 0;
-    if (pid && count && slice_to_u64(slice_of(pid), &wanted_pid) && wanted_pid == (uint64_t)getpid() &&
-        slice_to_u64(slice_of(count), &n) && n <= 1024)
+    if (pid && count && slice_to_u64(slice_of(pid), &wanted_pid) && wanted_pid == (uint64_t)getpid() && slice_to_u64(slice_of(count), &n) &&
+        n <= 1024)
         for (uint64_t i = 0; i < n; i++) sockets_add_inherited(s, FIRST_INHERITED_FD + (int)i);
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
@@ -69,7 +69,7 @@ static bool has(const struct socket_set *set, const struct listener *l) {
 static void join_set(struct socket_set *set, struct shared_socket *shared) {
     if (has(set, shared->listener)) return; /* named twice */
     shared->users++;
-    set->items = mem_realloc(set->items, (set->count + 1) * sizeof(*set->items));
+    set->items = mem_realloc(set->items, (set->count + 1) * sizeof(struct listener *));
     set->items[set->count++] = shared->listener;
 }
 
@@ -90,8 +90,8 @@ static struct listener_options socket_options(const struct settings *s, unsigned
     return o;
 }
 
-static int use_address(struct sockets *s, const struct address *a, const struct settings *settings, unsigned patience_ms,
-                       struct socket_set *set, char *error, size_t size) {
+static int use_address(struct sockets *s, const struct address *a, const struct settings *settings, unsigned patience_ms, struct socket_set *set,
+                       char *error, size_t size) {
     const struct listener_options options = socket_options(settings, patience_ms);
     struct shared_socket *shared = find_shared(s, a);
     if (!shared) {
@@ -127,13 +127,11 @@ static int use_all_inherited(struct sockets *s, const struct settings *settings,
 /* Those that an earlier generation took from the service manager, when the settings still name no address. */
 static int use_known_inherited(struct sockets *s, const struct settings *settings, struct socket_set *set) {
     for (size_t i = 0; i < s->count; i++)
-        if (s->items[i].listener->address.kind == ADDRESS_FD)
-            use_address(s, &s->items[i].listener->address, settings, 0, set, NULL, 0);
+        if (s->items[i].listener->address.kind == ADDRESS_FD) use_address(s, &s->items[i].listener->address, settings, 0, set, NULL, 0);
     return set->count > 0 ? 0 : -1;
 }
 
-int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set, char *error,
-                 size_t size) {
+int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set, char *error, size_t size) {
     *set = (struct socket_set){0};
     if (is_default_bind(settings)) {
         if (!use_known_inherited(s, settings, set)) return 0;

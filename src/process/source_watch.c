@@ -13,9 +13,9 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#define QUIET_MS 150
+#define QUIET_MS   150
 #define DEPTH_MOST 12
-#define CHANGES (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE)
+#define CHANGES    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE)
 
 static bool is_skipped(const char *name) {
     return name[0] == '.' || !strcmp(name, "__pycache__") || !strcmp(name, "node_modules") || !strcmp(name, "site-packages");

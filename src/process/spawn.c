@@ -21,8 +21,7 @@ static void close_in_child(struct arbiter *a, const struct generation *g) {
     fd_close(&a->start_directory_fd);
     if (a->current) fd_close(&a->current->template.fd);
     if (a->candidate) fd_close(&a->candidate->template.fd);
-    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
-        fd_close(&CONTAINER_OF(l, struct generation, link)->template.fd);
+    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next) fd_close(&CONTAINER_OF(l, struct generation, link)->template.fd);
     sockets_close_others(&a->sockets, &g->sockets);
 }
 
@@ -43,8 +42,7 @@ static bool is_silent(const struct arbiter *a, struct slot *s) {
 }
 
 static void ask_template(struct arbiter *a, struct slot *s) {
-    const struct template_request request = {
-        .row = s->index, .seat = s->seat, .age = ++a->spawned, .is_only_worker = s->generation->seats == 1};
+    const struct template_request request = {.row = s->index, .seat = s->seat, .age = ++a->spawned, .is_only_worker = s->generation->seats == 1};
     if (!template_ask(&s->generation->template, &request)) {
         slot_handle(s, SLOT_ON_ASKED, a->now_ms);
         return;

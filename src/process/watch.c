@@ -9,7 +9,7 @@
 
 #define LATE_MS 1000
 /* The worker itself answers 504 at the deadline; the arbiter acts if it did not. */
-#define HUNG_GRACE_MS 250
+#define HUNG_GRACE_MS  250
 #define ABORT_EVERY_MS 10
 
 static uint64_t earlier(uint64_t a, uint64_t b) {

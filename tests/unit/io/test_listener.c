@@ -19,8 +19,7 @@ static char directory[64];
 static char path[96];
 static char error[512];
 
-static const struct listener_options options = {
-    .backlog = 16, .socket_mode = 0640, .socket_owner = (uid_t)-1, .socket_group = (gid_t)-1};
+static const struct listener_options options = {.backlog = 16, .socket_mode = 0640, .socket_owner = (uid_t)-1, .socket_group = (gid_t)-1};
 
 static int make_directory(void **state) {
     (void)state;

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#define EXITED(code) ((code) << 8)
+#define EXITED(code)   ((code) << 8)
 #define KILLED(number) (number)
 #define DUMPED(number) ((number) | 0x80)
 
@@ -35,10 +35,8 @@ static void the_words_fit_the_facts(void **state) {
         {{DUMPED(SIGABRT), SLOT_KILLED_TIMEOUT, &settings, true, false}, "killed by cserve: timeout"},
         {{KILLED(SIGKILL), SLOT_KILLED_TIMEOUT, &settings, true, false}, "killed by cserve: timeout"},
         {{KILLED(SIGABRT), SLOT_NOT_KILLED, &settings, true, false}, "killed by SIGABRT"},
-        {{KILLED(SIGKILL), SLOT_KILLED_BOOT_TIMEOUT, &settings, false, false},
-         "killed by cserve: not ready within boot_timeout, 60 s"},
-        {{KILLED(SIGKILL), SLOT_KILLED_GRACEFUL_TIMEOUT, &settings, true, false},
-         "killed by cserve: not done within graceful_timeout, 30 s"},
+        {{KILLED(SIGKILL), SLOT_KILLED_BOOT_TIMEOUT, &settings, false, false}, "killed by cserve: not ready within boot_timeout, 60 s"},
+        {{KILLED(SIGKILL), SLOT_KILLED_GRACEFUL_TIMEOUT, &settings, true, false}, "killed by cserve: not done within graceful_timeout, 30 s"},
         {{KILLED(SIGKILL), SLOT_KILLED_STOP, &settings, true, false}, "killed by cserve: it did not stop at once"},
         {{KILLED(SIGKILL), SLOT_KILLED_STOP, &settings, false, false}, "killed by cserve: it is no longer wanted"},
         /* It died of something else before our signal arrived. */

@@ -1,7 +1,7 @@
 /* Deadlines, recycling and seats, on an arbiter without processes. */
 #include "arbiter_fixture.h"
 
-#define FOUR "workers = 4\nbind = 127.0.0.1:0\n"
+#define FOUR     "workers = 4\nbind = 127.0.0.1:0\n"
 #define GRACE_MS 250
 
 static void begin_request(struct arbiter *a, struct slot *s) {
