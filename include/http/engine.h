@@ -71,7 +71,6 @@ struct server {
     bool courier_is_armed;   /* its timer runs */
     bool courier_leads;      /* every application thread is stuck: listeners are not watched */
     bool courier_waits;      /* in loop_wait(), without the lock: its batch is its own */
-    bool courier_dispatches; /* handles events at this moment */
     int courier_timer_fd;
     uint64_t courier_nap_us;      /* what the timer is armed with */
     uint64_t answered_at_arming;  /* `answered` then */

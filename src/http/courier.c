@@ -14,6 +14,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -44,18 +45,16 @@ void courier_recall(struct server *s) {
     if (write(s->courier_waker.fd, &one, sizeof one) < 0) log_error("cannot call the courier back: %s", strerror(errno));
 }
 
-/* For the courier alone: an application thread that sees it leaves it. */
+/* Meant for the courier, who reads it when it is awake (lead()); whoever else sees it lets it come to that. */
 static void on_courier_waker(struct loop_source *source, uint32_t events) {
-    struct server *s = CONTAINER_OF(source, struct server, courier_waker);
-    uint64_t count;
+    (void)source;
     (void)events;
-    if (s->courier_dispatches && read(source->fd, &count, sizeof count) < 0) return;
+    sched_yield();
 }
 
-static void dispatch_all(struct server *s) {
-    s->courier_dispatches = true;
-    while (loop_dispatch(&s->courier_loop)) {}
-    s->courier_dispatches = false;
+static void heed_recall(struct server *s) {
+    uint64_t count;
+    if (read(s->courier_waker.fd, &count, sizeof count) < 0 && errno != EAGAIN) log_error("cannot read the courier's waker: %s", strerror(errno));
 }
 
 static void choose_nap(struct server *s) {
@@ -107,15 +106,16 @@ static void wait_for_events(struct server *s) {
 }
 
 static void lead(struct server *s) {
-    dispatch_all(s);
+    while (loop_dispatch(&s->courier_loop)) {}
     server_expire_timers(s);
     request_timeout_enforce(s);
     handover_ready(s);
     wait_for_events(s);
     if (s->courier_leads) return;
     /* Called back. What came last is for whoever leads now: it looks here before it waits, but not if it waits already. */
+    heed_recall(s);
     if (!s->is_polling) return;
-    dispatch_all(s);
+    while (loop_dispatch(&s->courier_loop)) {}
     if (server_leader_is_wanted(s)) server_poke(s);
 }
 
