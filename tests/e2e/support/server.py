@@ -56,7 +56,7 @@ class Server:
     """One cserve. Made by the fixture `cserve`; see conftest.py for the arguments."""
 
     def __init__(self, directory, *, app=None, wsgi_app=None, workers=1, bind='tcp', settings=None, ini=None, args=(), env=None,
-                 binary=None, prefix=(), pass_fds=(), cwd=None, preexec=None, start_new_session=True, stdin=subprocess.DEVNULL):
+                 binary=None, prefix=(), pass_fds=(), cwd=None, preexec=None, start_new_session=True, stdin=subprocess.DEVNULL, stderr=None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o755)
@@ -97,6 +97,7 @@ class Server:
         self.preexec = preexec
         self.start_new_session = start_new_session
         self.stdin = stdin
+        self.stderr = stderr
         self.environment = {k: v for k, v in os.environ.items()
                             if not k.startswith(('CSERVE_', 'LISTEN_', 'PYTEST_', 'PYTHON', 'VIRTUAL_ENV', 'NOTIFY_', 'WATCHDOG_'))
                             and k not in ('PORT', 'WEB_CONCURRENCY', 'FORWARDED_ALLOW_IPS')}
@@ -152,7 +153,7 @@ class Server:
         if not self.ini_path.exists() or self.process is None:
             self.write_ini()
         with open(self.log_path, 'ab') as log, open(self.stdout_path, 'ab') as out:
-            self.process = subprocess.Popen(self.command(), stdin=self.stdin, stdout=out, stderr=log, env=self.environment,
+            self.process = subprocess.Popen(self.command(), stdin=self.stdin, stdout=out, stderr=self.stderr or log, env=self.environment,
                                             cwd=self.cwd, start_new_session=self.start_new_session, pass_fds=self.pass_fds,
                                             preexec_fn=self.preexec)
         if self.start_new_session:
