@@ -1,0 +1,10 @@
+from django.contrib import admin
+
+from .models import Document
+
+
+@admin.register(Document)
+class DocumentAdmin(admin.ModelAdmin):
+    list_display = ['title', 'file', 'added']
+    search_fields = ['title']
+    readonly_fields = ['sha256']
