@@ -67,7 +67,7 @@ int fd_open_temporary(const char *dir) {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     /* EISDIR and EINVAL: what file systems say that know nothing of O_TMPFILE (open(2)). */
     if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) fd = open_unlinked(dir);
-    return fd;
+    return fd_above_standard(fd);
 }
 
 int fd_ensure_standard(void) {
@@ -78,6 +78,15 @@ int fd_ensure_standard(void) {
     if (fd < 0) return -1;
     fd_close(&fd);
     return 0;
+}
+
+int fd_above_standard(int fd) {
+    if (fd < 0 || fd > STDERR_FILENO) return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), saved = errno;
+    fd_close(&fd);
+    fd_ensure_standard();
+    errno = saved;
+    return moved;
 }
 
 size_t fd_limit(bool raise_soft) {

@@ -44,7 +44,7 @@ static bool accept_one(struct acceptor *a) {
     struct server *s = a->server;
     struct sockaddr_storage name;
     socklen_t length = sizeof name;
-    int fd = accept4(a->listener->fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = fd_above_standard(accept4(a->listener->fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd < 0) {
         if (is_fatal(errno)) pause_accepting(s, strerror(errno));
         return is_about_one_connection(errno);

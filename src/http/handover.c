@@ -157,7 +157,8 @@ static int received_fds(struct msghdr *message, int fds[2]) {
     if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS) return -1;
     size_t bytes = h->cmsg_len - CMSG_LEN(0);
     memcpy(fds, CMSG_DATA(h), bytes < 2 * sizeof(int) ? bytes : 2 * sizeof(int));
-    return 0;
+    for (int i = 0; i < 2; i++) fds[i] = fd_above_standard(fds[i]);
+    return fds[0] < 0 ? -1 : 0;
 }
 
 bool handover_take(struct server *s) {
