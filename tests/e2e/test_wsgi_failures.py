@@ -71,6 +71,16 @@ def close_descriptors(environ, start):
     return [b'closed']
 
 
+def printing(environ, start):
+    for fd in (1, 2):
+        try:
+            os.write(fd, b'into the wrong place')
+        except OSError:
+            pass
+    start('200 OK', PLAIN)
+    return [b'printed']
+
+
 def fork_well(environ, start):
     pid = os.fork()
     if pid == 0:
@@ -124,7 +134,7 @@ PATHS = {
     '/own': raising(Own('own')), '/odd': raising(Odd()), '/recursion': recursion, '/memory': memory, '/os-error': raising(BrokenPipeError('mine')),
     '/umlaut': raising(ValueError('gr\\xfc\\xdfe \\u20ac \\udc80')), '/stdout': stdout_gone, '/descriptors': close_descriptors,
     '/fork': fork_well, '/fork-exit': fork_and_exit, '/fork-return': fork_and_return, '/fork-raise': fork_and_raise, '/fork-body': fork_in_body,
-    '/program': run_program,
+    '/program': run_program, '/print': printing,
 }
 
 
@@ -199,9 +209,11 @@ def test_applications_that_fork(server, path, answer):
 
 def test_closed_descriptors_do_not_meet_the_client(cserve):
     server = cserve(app=APP)
-    for _ in range(3):
-        assert server.get('/descriptors').body == b'closed'
-        assert server.get('/value').status == 500
+    assert server.get('/descriptors').body == b'closed'
+    with server.connect() as c, server.connect() as other:
+        for _ in range(3):
+            assert c.get('/print').body == other.get('/print').body == b'printed'
+        assert c.get('/value').status == 500
     assert 'ValueError: plain' in server.log()
 
 
@@ -238,7 +250,7 @@ def test_a_hang_is_dumped_with_its_line(cserve):
 import time
 def application(environ, start_response):
     time.sleep(60)  # the line that hangs
-''', settings={'timeout': '0.5'})
+''', settings={'timeout': '500ms'})
     with server.connect() as c:
         c.send(request('/hang'))
         server.wait_for_log(r'File ".*app\.py", line 4 in application')
