@@ -16,7 +16,7 @@ TEST_SOURCES := $(wildcard tests/unit/*/test_*.c)
 TESTS        := $(TEST_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
 
 # A package with a question mark is for those releases of the distribution that have it.
-BUILD_PACKAGES := gcc libc6-dev libinih-dev libllhttp-dev? $(if $(filter /usr/bin/python3,$(PYTHON)),python3-dev)
+BUILD_PACKAGES := gcc libc6-dev pkgconf libinih-dev libllhttp-dev? $(if $(filter /usr/bin/python3,$(PYTHON)),python3-dev)
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-pytest-xdist python3-requests python3-flask python3-django wrk nginx \
                   curl procps nghttp2-client git binutils systemd
 LINT_PACKAGES  := clang-format clang-tidy cppcheck git
@@ -110,13 +110,15 @@ test-deps:
 lint-deps:
 	@scripts/install-deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
 
-# A make of its own builds: only after the packages are there the flags can be known.
+# A make of its own builds: only after the packages are there the flags can be known. It uses all CPUs unless -j says otherwise.
+BUILD_ALL = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 run: deps
-	@$(MAKE) --no-print-directory all
+	@$(BUILD_ALL) all
 	@scripts/run-example $(BUILD)/cserve hello
 
 test: test-deps
-	@$(MAKE) --no-print-directory test-build
+	@$(BUILD_ALL) test-build
 	@scripts/run-tests $(BUILD) $(TEST_OPTIONS)
 
 test-build: $(BUILD)/cserve $(TESTS)
@@ -124,11 +126,11 @@ test-build: $(BUILD)/cserve $(TESTS)
 # All unit tests, and the end-to-end tests that carry the mark `core`; SANITIZE_TESTS= runs every one of them.
 SANITIZE_TESTS ?= -m core
 sanitize: test-deps
-	@$(MAKE) --no-print-directory MODE=sanitize test-build
+	@$(BUILD_ALL) MODE=sanitize test-build
 	@scripts/run-tests build/sanitize $(SANITIZE_TESTS)
 
 debug release:
-	@$(MAKE) --no-print-directory MODE=$@ all
+	@$(BUILD_ALL) MODE=$@ all
 
 lint: lint-deps $(LLHTTP_HEADER)
 	@scripts/lint $(PYTHON) $(LLHTTP_CFLAGS)
