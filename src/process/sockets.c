@@ -92,11 +92,11 @@ static struct listener_options socket_options(const struct settings *s, unsigned
 
 static int use_address(struct sockets *s, const struct address *a, const struct settings *settings, unsigned patience_ms, struct socket_set *set,
                        char *error, size_t size) {
-    const struct listener_options options = socket_options(settings, patience_ms);
+    const struct listener_options wanted = socket_options(settings, patience_ms);
     struct shared_socket *shared = find_shared(s, a);
     if (!shared) {
         int fd = take_inherited(s, a);
-        struct listener *l = fd >= 0 ? listener_adopt(fd, a, error, size) : listener_open(a, &options, error, size);
+        struct listener *l = fd >= 0 ? listener_adopt(fd, a, error, size) : listener_open(a, &wanted, error, size);
         if (!l) return -1;
         shared = add_shared(s, l);
     }
