@@ -23,8 +23,9 @@ LINT_PACKAGES  := clang-format clang-tidy cppcheck git
 
 # ---- flags ----
 
-WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wwrite-strings -Wundef \
-            -Wformat-security -Wno-unused-parameter
+# For clang, the WSGI layer's parameter environ shadows that of unistd.h.
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wundef -Wformat-security \
+            -Wno-unused-parameter $(if $(findstring clang,$(CC)),-Wno-shadow)
 HARDEN   := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 LTO       = $(shell echo 'int main(void) { return 0; }' | $(CC) -flto=auto -x c -o /dev/null - 2>/dev/null && echo -flto=auto)
 
@@ -90,8 +91,6 @@ $(BUILD)/lib/$(1).a: $(filter $(BUILD)/src/$(1)/%,$(OBJECTS))
 endef
 $(foreach l,$(LAYERS),$(eval $(call archive,$(l))))
 
-# Tests fill settings with literals.
-$(BUILD)/tests/%: WARNINGS += -Wno-write-strings
 $(BUILD)/tests/wsgi/%: CFLAGS_ALL += $(PYTHON_CFLAGS)
 $(BUILD)/tests/wsgi/%: LIBS += $(PYTHON_LIBS)
 $(BUILD)/tests/%: tests/unit/%.c $(ARCHIVES)
