@@ -138,9 +138,18 @@ def test_wsgiref_validates_exc_info(validated):
     assert 'AssertionError' not in validated.log()
 
 
+def start(cserve, framework, **options):
+    """The binary's python may be another than the one that runs the tests, and lack the framework."""
+    try:
+        return cserve(**options)
+    except AssertionError as e:
+        if f"No module named '{framework}'" in str(e):
+            pytest.skip(f'the python of the server has no {framework}')
+        raise
+
+
 def test_flask(cserve):
-    pytest.importorskip('flask')
-    server = cserve(app=FLASK, wsgi_app='app:app')
+    server = start(cserve, 'flask', app=FLASK, wsgi_app='app:app')
     with server.session() as s:
         assert s.get(server.url + '/').text == 'hello'
         answer = s.post(server.url + '/form?a=b', files={'f': ('name.txt', b'x' * 200000)}, data={'field': 'gr\xfc\xdfe'}).json()
@@ -155,8 +164,7 @@ def test_flask(cserve):
 
 
 def test_django(cserve):
-    pytest.importorskip('django')
-    server = cserve(app=DJANGO)
+    server = start(cserve, 'django', app=DJANGO)
     with server.session() as s:
         assert s.get(server.url + '/').text == 'hello'
         answer = s.post(server.url + '/post?x', data=b'y' * 300000, headers={'X-Forwarded-Proto': 'https'}).json()
