@@ -80,8 +80,9 @@ $(BUILD)/src/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,cc)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
+# Replaced as a whole: tests, or a server that runs, may use the old one meanwhile.
 $(BUILD)/cserve: $(OBJECTS)
-	$(call say,link)$(CC) $(LDFLAGS_ALL) -o $@ $(OBJECTS) $(LIBS) $(PYTHON_LIBS)
+	$(call say,link)$(CC) $(LDFLAGS_ALL) -o $@.new $(OBJECTS) $(LIBS) $(PYTHON_LIBS) && mv -f $@.new $@
 
 # One archive a layer: a test pulls in only what it refers to, and no test but wsgi's gets Python.
 define archive
