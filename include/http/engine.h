@@ -72,6 +72,7 @@ struct server {
     bool courier_leads;      /* every application thread is stuck: listeners are not watched */
     bool courier_waits;      /* in loop_wait(), without the lock: its batch is its own */
     int courier_timer_fd;
+    uint64_t courier_due_ms;      /* when it should fire at the latest */
     uint64_t courier_nap_us;      /* what the timer is armed with */
     uint64_t answered_at_arming;  /* `answered` then */
     struct loop_source courier_waker; /* eventfd: calls it back when it leads */

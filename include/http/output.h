@@ -12,7 +12,7 @@
 
 struct output {
     struct list pieces;
-    size_t memory_bytes;   /* copied and not sent */
+    size_t memory_bytes;   /* copied or kept, and not sent */
     uint64_t pending_bytes; /* all that is not sent */
     int spool_fd;          /* -1 until needed */
     uint64_t spool_bytes;  /* written to the spool file since it was opened */
@@ -38,6 +38,8 @@ static inline bool output_is_empty(const struct output *o) {
 bool output_has_room(const struct output *o, const struct settings *s);
 /* Copies, to memory or to the spool file. -1 with errno when the spool file does not take it: nothing was added. */
 int output_copy(struct output *o, const struct settings *s, const char *data, size_t len);
+/* A reference costs no copy, but its memory counts as well: one piece of any size, or as many as response_buffer allows. */
+bool output_may_keep(const struct output *o, const struct settings *s, size_t len);
 /* Keeps a reference until the bytes are sent. */
 void output_keep(struct output *o, const char *data, size_t len, void *owner);
 /* A range of a file; the descriptor is the output's from now on. */

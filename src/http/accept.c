@@ -39,6 +39,17 @@ static void make_room(struct server *s) {
     if (s->conn_count > s->conn_limit && oldest) conn_close(CONTAINER_OF(oldest, struct conn, timer), CLOSE_CROWDED);
 }
 
+/* The application closed our descriptor, or shut the socket down. */
+static bool is_lost(int error) {
+    return error == EBADF || error == ENOTSOCK || error == EINVAL;
+}
+
+static void give_up_listener(struct acceptor *a) {
+    log_error("cannot accept from '%s': %s: the application has closed the listening socket; this worker ends", a->listener->address.text,
+              strerror(errno));
+    server_drain(a->server, SERVER_DRAIN_RETIRE);
+}
+
 /* True if a connection came. */
 static bool accept_one(struct acceptor *a) {
     struct server *s = a->server;
@@ -46,6 +57,7 @@ static bool accept_one(struct acceptor *a) {
     socklen_t length = sizeof name;
     int fd = fd_above_standard(accept4(a->listener->fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd < 0) {
+        if (is_lost(errno) && !s->is_draining) give_up_listener(a);
         if (is_fatal(errno)) pause_accepting(s, strerror(errno));
         return is_about_one_connection(errno);
     }

@@ -352,6 +352,7 @@ void conn_answered(struct conn *c) {
     const struct response *r = &c->exchange->response;
     c->requests++;
     c->closes = r->must_close || r->is_aborted || c->is_timed_out;
+    c->lingers = c->exchange->request.keep_alive; /* the client does not expect it, and may be sending */
     bool is_broken = c->is_gone && !output_is_empty(&c->output);
     exchange_give_back(s, c->exchange);
     c->exchange = NULL;

@@ -103,7 +103,7 @@ enum response_result conn_send(struct conn *c, struct iovec *vectors, int count,
         return RESPONSE_GONE;
     }
     for (int i = first; i < count; i++) {
-        if (i == owned && owner && vectors[i].iov_len >= KEEP_BYTES) {
+        if (i == owned && owner && vectors[i].iov_len >= KEEP_BYTES && output_may_keep(&c->output, s->settings, vectors[i].iov_len)) {
             output_keep(&c->output, vectors[i].iov_base, vectors[i].iov_len, owner);
             result = RESPONSE_KEPT;
         } else if (!queue_copy(c, vectors[i].iov_base, vectors[i].iov_len)) {

@@ -22,6 +22,7 @@
 
 #define COURIER_BATCH 16
 #define NAP_MAX_US 32000
+#define SUSPENDED_MS 500 /* later than that is more than a busy machine explains */
 
 static bool all_are_busy(const struct server *s) {
     return s->runners && s->serving == s->runners;
@@ -32,8 +33,16 @@ static void set_timer(struct server *s, uint64_t microseconds) {
     timerfd_settime(s->courier_timer_fd, 0, &t, NULL);
 }
 
+/* A machine or a process group that was suspended makes everybody late: what it slept is not the running requests' fault. */
+static void forgive_suspension(struct server *s, uint64_t planned_ms) {
+    if (s->now_ms < planned_ms + SUSPENDED_MS) return;
+    for (struct list *node = s->served.next; node != &s->served; node = node->next)
+        CONTAINER_OF(node, struct conn, link)->exchange->served_ms += s->now_ms - planned_ms;
+}
+
 void courier_arm(struct server *s) {
     s->courier_is_armed = true;
+    s->courier_due_ms = s->now_ms + s->courier_nap_us / 1000 + 1;
     s->answered_at_arming = s->answered;
     set_timer(s, s->courier_nap_us);
 }
@@ -97,12 +106,14 @@ static int plan(const struct server *s) {
 
 static void wait_for_events(struct server *s) {
     int timeout_ms = plan(s);
+    uint64_t planned_ms = timeout_ms < 0 ? CLOCK_NEVER - SUSPENDED_MS : s->now_ms + (uint64_t)timeout_ms;
     s->courier_waits = true;
     pthread_mutex_unlock(&s->lock);
     loop_wait(&s->courier_loop, COURIER_BATCH, timeout_ms);
     pthread_mutex_lock(&s->lock);
     s->courier_waits = false;
     s->now_ms = clock_mono_coarse_ms();
+    forgive_suspension(s, planned_ms);
 }
 
 static void lead(struct server *s) {
@@ -131,6 +142,7 @@ static void *courier_main(void *arg) {
         on_timer(s);
         pthread_mutex_lock(&s->lock);
         s->now_ms = clock_mono_coarse_ms();
+        if (s->courier_is_armed) forgive_suspension(s, s->courier_due_ms);
         look_around(s);
     }
     pthread_mutex_unlock(&s->lock);

@@ -108,8 +108,13 @@ int output_copy(struct output *o, const struct settings *s, const char *data, si
     return 0;
 }
 
+bool output_may_keep(const struct output *o, const struct settings *s, size_t len) {
+    return list_is_empty(&o->pieces) || o->memory_bytes + len <= s->response_buffer;
+}
+
 void output_keep(struct output *o, const char *data, size_t len, void *owner) {
     struct piece *p = piece_add(o, PIECE_KEPT, 0, len);
+    o->memory_bytes += len;
     p->data = data;
     p->owner = owner;
 }
@@ -138,7 +143,7 @@ enum output_result output_flush(struct output *o, int socket_fd, struct output_r
         if (n < 0) return errno == EAGAIN ? OUTPUT_BLOCKED : OUTPUT_BROKEN;
         p->offset += (uint64_t)n;
         o->pending_bytes -= (uint64_t)n;
-        if (p->kind == PIECE_COPY) o->memory_bytes -= (size_t)n;
+        if (p->kind == PIECE_COPY || p->kind == PIECE_KEPT) o->memory_bytes -= (size_t)n;
         if (p->offset == p->end) piece_free(p, release);
     }
     forget_spool(o);
