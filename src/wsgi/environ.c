@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #define KNOWN_BLOCKS       64
+#define DECIMAL_BYTES      20  /* digits of UINT64_MAX */
 #define LINE_BYTES         256 /* a longer request line is taken apart anew each time */
 #define SHARED_VALUE_BYTES 512 /* longer values are not remembered */
 
@@ -239,11 +240,11 @@ static int update_line(struct environ_maker *m, struct template *t, const struct
     return 0;
 }
 
-static struct slice port_text(char out[8], uint16_t port) {
-    size_t at = 8;
-    do out[--at] = (char)('0' + port % 10);
-    while (port /= 10);
-    return slice_make(out + at, 8 - at);
+static struct slice decimal(char out[DECIMAL_BYTES], uint64_t number) {
+    size_t at = DECIMAL_BYTES;
+    do out[--at] = (char)('0' + number % 10);
+    while (number /= 10);
+    return slice_make(out + at, DECIMAL_BYTES - at);
 }
 
 /* A unix socket has no name and port: those by which the client knows us, as Gunicorn does. */
@@ -262,11 +263,10 @@ static int name_by_host(struct template *t, const struct request *r) {
 
 static int update_local(struct template *t, const struct request *r) {
     const struct peer *local = r->local;
-    char port[8];
+    char port[DECIMAL_BYTES];
     t->local = NULL;
     if (local->is_unix) return name_by_host(t, r); /* not remembered: the next Host may be another */
-    if (set_variable(t, SERVER_NAME, slice_make(local->text, local->text_len)) || set_variable(t, SERVER_PORT, port_text(port, local->port)))
-        return -1;
+    if (set_variable(t, SERVER_NAME, slice_make(local->text, local->text_len)) || set_variable(t, SERVER_PORT, decimal(port, local->port))) return -1;
     t->local = local;
     return 0;
 }
@@ -277,8 +277,8 @@ static bool is_peer_known(const struct template *t, const struct peer *peer) {
 }
 
 static int set_remote_port(struct template *t, const struct peer *peer) {
-    char port[8];
-    if (!peer->is_unix) return set_variable(t, REMOTE_PORT, port_text(port, peer->port));
+    char port[DECIMAL_BYTES];
+    if (!peer->is_unix) return set_variable(t, REMOTE_PORT, decimal(port, peer->port));
     if (!t->values[REMOTE_PORT]) return 0;
     t->values[REMOTE_PORT] = NULL;
     return PyDict_DelItem(t->dict, common.variables[REMOTE_PORT]);
@@ -367,7 +367,8 @@ static int add_other(struct environ_maker *m, PyObject *environ, struct slice na
 /* The body is whole and no longer chunked: its length is known, and Transfer-Encoding is none of the application's business. */
 static int add_length(PyObject *environ, const struct request *r) {
     if (!r->has_content_length && !r->is_chunked) return 0;
-    PyObject *length = PyUnicode_FromFormat("%llu", (unsigned long long)r->body.length);
+    char digits[DECIMAL_BYTES];
+    PyObject *length = py_text(decimal(digits, r->body.length));
     int failed = length ? PyDict_SetItem(environ, field_key(FIELD_CONTENT_LENGTH), length) : -1;
     Py_XDECREF(length);
     return failed;
