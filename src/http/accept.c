@@ -44,10 +44,10 @@ static bool is_lost(int error) {
     return error == EBADF || error == ENOTSOCK || error == EINVAL;
 }
 
-static void give_up_listener(struct acceptor *a) {
-    log_error("cannot accept from '%s': %s: the application has closed the listening socket; this worker ends", a->listener->address.text,
-              strerror(errno));
-    server_drain(a->server, SERVER_DRAIN_RETIRE);
+static void give_up(struct server *s, int fd, int error) {
+    if (s->is_draining) return;
+    log_error("cannot accept connections: descriptor %d: %s: the application has closed it; this worker ends", fd, strerror(error));
+    server_drain(s, SERVER_DRAIN_RETIRE);
 }
 
 /* True if a connection came. */
@@ -57,7 +57,7 @@ static bool accept_one(struct acceptor *a) {
     socklen_t length = sizeof name;
     int fd = fd_above_standard(accept4(a->listener->fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd < 0) {
-        if (is_lost(errno) && !s->is_draining) give_up_listener(a);
+        if (is_lost(errno)) give_up(s, a->listener->fd, errno);
         if (is_fatal(errno)) pause_accepting(s, strerror(errno));
         return is_about_one_connection(errno);
     }
@@ -74,8 +74,7 @@ static bool watch(struct server *s, struct loop_source *source, bool is_watched,
     /* Level-triggered events stay in the kernel's ready list until they are handled, which would wake the courier for each of them; with siblings
      * yield_turn() arms anew anyway. */
     uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE | EPOLLET);
-    if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source)))
-        log_error("cannot %s descriptor %d: %s", wanted ? "watch" : "leave", source->fd, strerror(errno));
+    if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source))) give_up(s, source->fd, errno);
     return wanted;
 }
 
