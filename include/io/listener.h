@@ -13,6 +13,8 @@ struct listener {
     /* unix: the socket file that we made, to remove it only while it is still ours */
     dev_t socket_dev;
     ino_t socket_ino;
+    bool is_refusing; /* listener_refuse_more() was called */
+    bool is_foreign;  /* others hold it too and go on with it: the service manager */
 };
 
 struct listener_options {
@@ -32,6 +34,11 @@ struct listener *listener_open(const struct address *address, const struct liste
 struct listener *listener_adopt(int fd, const struct address *address, char *error, size_t error_size);
 /* Is `fd` bound to `address`? For finding the inherited descriptor that a setting means. */
 bool listener_is_bound_to(int fd, const struct address *address);
+/* Nobody connects any more, while those who did and wait to be accepted still can be: a unix socket's file goes if it is ours, a TCP socket
+ * drops what arrives. Does nothing to a foreign one. */
+void listener_refuse_more(struct listener *l);
+/* Takes that back. False for a unix socket: its file is gone, only a new socket can be reached. */
+bool listener_admit_again(struct listener *l);
 /* Closes it; removes the socket file if `unlink_file` and if it is still the one that was made. */
 void listener_free(struct listener *l, bool unlink_file);
 

@@ -41,6 +41,8 @@ void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set);
 void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_files);
 /* Gives the service manager a copy of each socket that it does not have; their files stay from then on, as the manager's socket does. */
 void sockets_store(struct sockets *s);
+/* Nobody connects any more to those of `set` that `kept` (may be NULL) has not; what waits in their queues can still be accepted. */
+void socket_set_refuse_more(const struct socket_set *set, const struct socket_set *kept);
 /* Logs where the set listens, but for what `known` (may be NULL) has too. */
 void socket_set_announce(const struct socket_set *set, const struct socket_set *known);
 /* Is every listener of `a` in `b` too? */

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -167,6 +168,7 @@ struct listener *listener_adopt(int fd, const struct address *address, char *err
     struct listener *l = MEM_NEW(struct listener);
     l->fd = fd;
     l->address = *address;
+    l->is_foreign = true;
     if (!finish(l, error, size)) return l;
     mem_free(l);
     return NULL;
@@ -189,11 +191,36 @@ bool listener_is_bound_to(int fd, const struct address *address) {
     return length == address->length && !memcmp(path, address->name.un.sun_path, length - head);
 }
 
-void listener_free(struct listener *l, bool unlink_file) {
+static void remove_file(struct listener *l) {
+    const char *path = l->address.name.un.sun_path;
     struct stat file;
+    if (!l->socket_ino || lstat(path, &file)) return;
+    if (file.st_dev == l->socket_dev && file.st_ino == l->socket_ino) unlink(path);
+    l->socket_ino = 0;
+}
+
+void listener_refuse_more(struct listener *l) {
+    /* A filter that lets no packet through: who tries to connect tries again, until the socket is closed and the kernel refuses. */
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog program = {.len = 1, .filter = &drop};
+    if (l->is_foreign) return;
+    l->is_refusing = true;
+    remove_file(l);
+    if (l->address.kind == ADDRESS_TCP) setsockopt(l->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+bool listener_admit_again(struct listener *l) {
+    int ignored = 0;
+    if (!l->is_refusing) return true;
+    if (l->address.kind == ADDRESS_UNIX) return false;
+    if (l->address.kind == ADDRESS_TCP) setsockopt(l->fd, SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof(ignored));
+    l->is_refusing = false;
+    return true;
+}
+
+void listener_free(struct listener *l, bool unlink_file) {
     if (!l) return;
-    if (unlink_file && l->socket_ino && !lstat(l->address.name.un.sun_path, &file) && file.st_dev == l->socket_dev && file.st_ino == l->socket_ino)
-        unlink(l->address.name.un.sun_path);
+    if (unlink_file) remove_file(l);
     fd_close(&l->fd);
     mem_free(l);
 }

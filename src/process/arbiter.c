@@ -66,6 +66,7 @@ static void end(struct arbiter *a, enum arbiter_ending how) {
         if (candidate) reload_retire(a, candidate);
         if (current) reload_retire(a, current);
         close_sockets(a);
+        if (a->upgrade_pid) kill(a->upgrade_pid, SIGKILL);
     }
     if (how == ARBITER_STOPS_QUICKLY) stop_quickly(a);
 }

@@ -9,26 +9,42 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static noreturn void wait_for_report(int fd) {
-    unsigned char status;
-    ssize_t got;
-    do got = read(fd, &status, 1);
-    while (got < 0 && errno == EINTR);
-    _exit(got == 1 ? status : EXIT_BOOT);
+/* The error log at its present end, if it is a file; else -1. */
+static int open_log_end(const char *path) {
+    struct stat file;
+    int fd = path && strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+    if (fd >= 0 && (fstat(fd, &file) || !S_ISREG(file.st_mode) || lseek(fd, 0, SEEK_END) < 0)) fd_close(&fd);
+    return fd;
 }
 
-int daemon_start(void) {
-    int ends[2];
+static void copy_to_terminal(int log_fd) {
+    char text[4096];
+    ssize_t got;
+    while (log_fd >= 0 && (got = read(log_fd, text, sizeof(text))) > 0)
+        if (fd_write_all(STDERR_FILENO, text, (size_t)got)) return;
+}
+
+static noreturn void wait_for_report(int fd, int log_fd) {
+    unsigned char status = EXIT_BOOT;
+    while (read(fd, &status, 1) < 0 && errno == EINTR) continue;
+    if (status) copy_to_terminal(log_fd);
+    _exit(status);
+}
+
+int daemon_start(const char *errorlog) {
+    int ends[2], log_end = open_log_end(errorlog);
     if (fd_pipe(ends) || fd_set_nonblock(ends[0], false)) return -1;
     pid_t pid = fork();
     if (pid < 0) return -1;
     if (pid > 0) {
         close(ends[1]);
-        wait_for_report(ends[0]);
+        wait_for_report(ends[0], log_end);
     }
     close(ends[0]);
+    fd_close(&log_end);
     setsid();
     /* The second fork: no session leader, so no terminal is ever acquired by opening one. */
     pid = fork();

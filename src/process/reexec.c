@@ -15,13 +15,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* "STATE,OLD" or "STATE,OLD,failed": descriptors of the state and of the old command. Not CSERVE_*: those are settings. */
 #define STATE_VARIABLE "__CSERVE_UPGRADE"
 #define STATE_VERSION  1
-#define CHECK_MOST_MS  120000
+#define CHECK_SLACK_MS 5000 /* beyond boot_timeout, for all but the import */
 
 /* ---- what passes from image to image ---- */
 
@@ -69,6 +70,7 @@ static noreturn void become_check(struct arbiter *a, const sigset_t *mask) {
     argv[a->argc] = "--check-config";
     signals_stop();
     signal(SIGPIPE, SIG_DFL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     signals_restore(mask);
     dup2(log_fd(), STDOUT_FILENO);
     dup2(log_fd(), STDERR_FILENO);
@@ -100,7 +102,8 @@ void reexec_begin(struct arbiter *a) {
         return;
     }
     a->upgrade_pid = pid;
-    a->upgrade_due_ms = a->now_ms + CHECK_MOST_MS;
+    uint64_t most_ms = a->current->settings->boot_timeout;
+    a->upgrade_due_ms = most_ms ? a->now_ms + most_ms + CHECK_SLACK_MS : CLOCK_NEVER;
 }
 
 void reexec_note_check(struct arbiter *a, int status) {
@@ -136,7 +139,8 @@ static void write_state(const struct arbiter *a, struct buf *out) {
     buf_printf(out, "links %d %d %d %d %d %d\n", l->news[0], l->news[1], l->lifeline[0], l->lifeline[1], l->handover[0], l->handover[1]);
     for (size_t i = 0; i < a->sockets.count; i++) {
         const struct listener *s = a->sockets.items[i].listener;
-        buf_printf(out, "socket %d %llu %llu %s\n", s->fd, (unsigned long long)s->socket_dev, (unsigned long long)s->socket_ino, s->address.text);
+        buf_printf(out, "socket %d %llu %llu %d %s\n", s->fd, (unsigned long long)s->socket_dev, (unsigned long long)s->socket_ino, s->is_foreign,
+                   s->address.text);
     }
     for (unsigned i = 0; i < a->slots_used; i++) {
         const struct slot *s = &a->slots[i];
@@ -194,7 +198,7 @@ static void execute(struct arbiter *a) {
 
 void reexec_watch(struct arbiter *a) {
     if (a->upgrade_pid && a->now_ms >= a->upgrade_due_ms) {
-        log_error("the check of the new command takes longer than %d s; killing it", CHECK_MOST_MS / 1000);
+        log_error("the check of the new command takes longer than boot_timeout; killing it");
         a->upgrade_due_ms = CLOCK_NEVER;
         kill(a->upgrade_pid, SIGKILL);
     }
@@ -228,17 +232,18 @@ static bool read_state(struct inheritance *i, struct buf *text) {
 }
 
 static void resume_socket(struct arbiter *a, const char *line) {
-    int fd, start = 0;
+    int fd, is_foreign, start = 0;
     unsigned long long dev, ino;
     char error[256];
     struct address address;
-    if (sscanf(line, "socket %d %llu %llu %n", &fd, &dev, &ino, &start) != 3 || !start) return;
+    if (sscanf(line, "socket %d %llu %llu %d %n", &fd, &dev, &ino, &is_foreign, &start) != 4 || !start) return;
     fd_set_cloexec(fd, true);
     struct listener *l = address_parse(line + start, &address) ? NULL : listener_adopt(fd, &address, error, sizeof(error));
     if (!l) {
         log_warning("lost the socket '%s' over the upgrade", line + start);
         return;
     }
+    l->is_foreign = is_foreign;
     l->socket_dev = (dev_t)dev;
     l->socket_ino = (ino_t)ino;
     sockets_add(&a->sockets, l, &a->current->sockets);

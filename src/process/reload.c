@@ -77,8 +77,9 @@ void reload_because_of_sources(struct arbiter *a) {
 
 void reload_retire(struct arbiter *a, struct generation *g) {
     /* Connections that wait at a socket which nobody will serve any more are the old workers' to answer. */
-    bool is_replaced = a->current && a->current != g && socket_set_is_within(&g->sockets, &a->current->sockets);
-    enum server_drain_mode mode = !a->ending && is_replaced ? SERVER_DRAIN_RETIRE : SERVER_DRAIN_STOP;
+    const struct socket_set *kept = !a->ending && a->current != g ? &a->current->sockets : NULL;
+    enum server_drain_mode mode = kept && socket_set_is_within(&g->sockets, kept) ? SERVER_DRAIN_RETIRE : SERVER_DRAIN_STOP;
+    socket_set_refuse_more(&g->sockets, kept);
     for (unsigned i = 0; i < a->slots_used; i++)
         if (a->slots[i].generation == g) atomic_store(&a->board->rows[i].drain_mode, mode);
     g->phase = GENERATION_LEAVING;

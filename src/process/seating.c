@@ -91,7 +91,7 @@ static void replace(struct arbiter *a, struct slot *old) {
 
 static void recycle(struct arbiter *a, struct generation *g) {
     unsigned under_way = 0, most = g->seats / 4 ? g->seats / 4 : 1;
-    EVERY_SLOT(a, s) under_way += s->generation == g && s->is_replacement;
+    EVERY_SLOT(a, s) under_way += s->generation == g && (s->is_replacement || (s->recycling && s->state == SLOT_RETIRING));
     EVERY_SLOT(a, s) {
         if (s->generation != g || !slot_is_active(s)) continue;
         if (s->replacement) {

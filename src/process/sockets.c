@@ -38,7 +38,7 @@ void sockets_inherit(struct sockets *s) {
 
 static struct shared_socket *find_shared(struct sockets *s, const struct address *a) {
     for (size_t i = 0; i < s->count; i++)
-        if (!strcmp(s->items[i].listener->address.text, a->text)) return &s->items[i];
+        if (!strcmp(s->items[i].listener->address.text, a->text) && listener_admit_again(s->items[i].listener)) return &s->items[i];
     return NULL;
 }
 
@@ -171,6 +171,7 @@ void sockets_store(struct sockets *s) {
         notify_store_fd(s->keeper, shared->listener->fd, name);
         shared->is_stored = true;
         shared->listener->socket_ino = 0;
+        shared->listener->is_foreign = true;
     }
 }
 
@@ -193,6 +194,11 @@ void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_file
     }
     mem_free(set->items);
     *set = (struct socket_set){0};
+}
+
+void socket_set_refuse_more(const struct socket_set *set, const struct socket_set *kept) {
+    for (size_t i = 0; i < set->count; i++)
+        if (!has(kept, set->items[i])) listener_refuse_more(set->items[i]);
 }
 
 void socket_set_announce(const struct socket_set *set, const struct socket_set *known) {

@@ -73,7 +73,7 @@ static void open_first_generation(struct arbiter *a, struct settings *s) {
 
 static void go_to_background(struct arbiter *a, const struct settings *s) {
     if (!s->daemon) return;
-    a->report_fd = daemon_start();
+    a->report_fd = daemon_start(a->open_errorlog);
     if (a->report_fd < 0) fail(a, EXIT_BOOT, "cannot become a daemon");
 }
 
