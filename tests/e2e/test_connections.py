@@ -133,6 +133,12 @@ def test_date_and_server_are_added(server):
     assert re.fullmatch(r'(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT', response['Date'])
 
 
+@pytest.mark.parametrize('rubbish', [b'RUBBISH\r\n\r\n', b'GET / HTTP/1.1\r\n\r\n', b'GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n'])
+def test_a_refusal_has_a_date_too(server, rubbish):
+    """RFC 9110, 6.6.1: every 4xx of a server with a clock."""
+    assert server.raw(rubbish)['Date']
+
+
 # ---- 100-continue ----
 
 def test_continue_is_sent_before_the_body_is_there(server):

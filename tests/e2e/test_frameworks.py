@@ -241,7 +241,7 @@ def test_wsgiref_validate_around_the_examples(cserve, name, module, tmp_path):
 from wsgiref.validate import validator
 from {package} import {attribute} as inner
 application = validator(inner)
-''', wsgi_app='validated:application', env={'SITE_DATA': str(tmp_path), 'SITE_DEBUG': '1', 'DJANGO_SETTINGS_MODULE': 'website.settings'},
+''', wsgi_app='validated:application', env={'SITE_DATA': str(tmp_path), 'SITE_DEBUG': '1', 'SITE_HOSTS': '*', 'DJANGO_SETTINGS_MODULE': 'website.settings'},
                     start=False)
     (server.app_directory / 'app.py').rename(server.app_directory / 'validated.py')
     server.settings['pythonpath'] = str(EXAMPLES / name)
