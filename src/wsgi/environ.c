@@ -60,10 +60,9 @@ struct template {
     bool is_https;
     bool has_script_name; /* the last request had one of its own */
     uint8_t minor_version;
-    /* Which block of fields it holds; serial 0: none. The rest may differ for one block, by what its sender is trusted with. */
+    /* Which block of fields it holds; serial 0: none. From some senders fewer of them are believed. */
     uint32_t serial;
     uint32_t field_count;
-    uint32_t script_name_length;
     /* The request line up to its version, as it was last: */
     uint32_t line_length;
     char line[LINE_BYTES];
@@ -320,7 +319,7 @@ static int update_call(struct template *t, struct call *call) {
 
 static int template_update(struct environ_maker *m, struct template *t, const struct request *r, struct call *call) {
     if (!is_line_known(t, r) && update_line(m, t, r)) return -1;
-    if (UNLIKELY(t->local != r->local || r->local->is_unix) && update_local(t, r)) return -1;
+    if (UNLIKELY(t->local != r->local) && update_local(t, r)) return -1;
     if (!is_peer_known(t, r->peer) && update_peer(t, r->peer)) return -1;
     return update_version(t, r) || update_scheme(t, r) || update_call(t, call) ? -1 : 0;
 }
@@ -391,8 +390,7 @@ static int add_fields(struct environ_maker *m, PyObject *environ, const struct r
 /* ---- templates ---- */
 
 static bool is_template_for(const struct template *t, const struct request *r) {
-    return t->serial == r->block_serial && t->field_count == r->field_count && t->is_https == r->is_https &&
-           t->script_name_length == r->script_name.length;
+    return t->serial == r->block_serial && t->field_count == r->field_count;
 }
 
 /* As the bare one, with the fields. */
@@ -407,7 +405,6 @@ static struct template *template_new(struct environ_maker *m, const struct reque
     t->dict = dict;
     t->serial = r->block_serial;
     t->field_count = r->field_count;
-    t->script_name_length = r->script_name.length;
     if (t->call) t->call->templates++;
     return t;
 }

@@ -38,10 +38,11 @@ static const char *const blocks[] = {
     "Host: a\r\nX-Forwarded-For: 192.0.2.1\r\nX-Request-ID: 7\r\nAuthorization: Basic x\r\n",
     "Host: a\r\nSCRIPT_NAME: /app\r\n",
     "Host: a\r\nSCRIPT_NAME: /app/\r\nX_Dropped: 1\r\n",
+    "Host: a\r\nREMOTE_USER: b\r\n",
 };
 
 static struct name_value scheme_items[] = {{"X-FORWARDED-PROTO", "https"}};
-static char script_name[] = "SCRIPT_NAME", *forwarder_items[] = {script_name};
+static char script_name[] = "SCRIPT_NAME", remote_user[] = "REMOTE_USER", *forwarder_items[] = {script_name, remote_user};
 static char server_header[] = "cserve";
 
 static struct settings settings = {
