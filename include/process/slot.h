@@ -46,7 +46,7 @@ enum slot_verdict {
     SLOT_KILLED_STOP,
 };
 
-enum slot_recycling { SLOT_KEEP, SLOT_RECYCLE_REQUESTS, SLOT_RECYCLE_AGE, SLOT_RECYCLE_MEMORY };
+enum slot_recycling { SLOT_KEEP, SLOT_RECYCLE_REQUESTS, SLOT_RECYCLE_AGE, SLOT_RECYCLE_MEMORY, SLOT_RECYCLE_HUNG };
 
 struct generation;
 

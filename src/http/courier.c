@@ -98,8 +98,7 @@ static void look_around(struct server *s) {
 }
 
 static int plan(const struct server *s) {
-    uint64_t timers = server_next_deadline(s), timeout = request_timeout_deadline(s);
-    uint64_t wake = timers < timeout ? timers : timeout;
+    uint64_t wake = server_next_deadline(s);
     if (s->ready_count && wake > s->now_ms + HANDOVER_RETRY_MS) wake = s->now_ms + HANDOVER_RETRY_MS;
     return server_wait_milliseconds(s, wake);
 }
@@ -119,7 +118,6 @@ static void wait_for_events(struct server *s) {
 static void lead(struct server *s) {
     while (loop_dispatch(&s->courier_loop)) {}
     server_expire_timers(s);
-    request_timeout_enforce(s);
     handover_ready(s);
     wait_for_events(s);
     if (s->courier_leads) return;

@@ -1,7 +1,7 @@
-/* The setting `timeout`, as far as the worker itself can keep it: while its application threads are stuck the courier answers the client of a request that
- * has run too long with 504, and gives the other connections to siblings. What happens to the worker is the arbiter's business, a moment later.
+/* The setting `timeout`, as far as the worker itself can keep it: whoever leads, the courier or another application thread, answers the client of a
+ * request that has run too long with 504, and gives idle connections to siblings. What happens to the worker is the arbiter's business, a moment later.
  *
- * Application thread and courier may want to answer at the same time: whoever claims the response first may (response_claim). Must never write
+ * Application thread and leader may want to answer at the same time: whoever claims the response first may (response_claim). Must never write
  * into a response that has begun. */
 #include "http/engine.h"
 #include "http/status_codes.h"
@@ -38,5 +38,6 @@ void request_timeout_enforce(struct server *s) {
         answer(c);
         any = true;
     }
-    if (any && handover_is_possible(s)) handover_idle(s);
+    bool is_doomed = s->settings->threads == 1; /* the arbiter is about to kill it */
+    if (any && is_doomed && handover_is_possible(s)) handover_idle(s);
 }

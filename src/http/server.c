@@ -30,6 +30,7 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
     x->served_ms = s->now_ms;
     s->serving++;
     response_prepare(s, x, thread);
+    if (s->settings->timeout) server_expect_deadline(s, s->now_ms + s->settings->timeout);
     if (s->has_courier && !s->courier_is_armed && s->serving == s->runners) courier_arm(s);
     pthread_mutex_unlock(&s->lock);
 
@@ -66,6 +67,7 @@ static struct conn *take_ready(struct server *s) {
 void server_expire_timers(struct server *s) {
     for (int i = 0; i < QUEUE_COUNT; i++)
         for (struct timer *t; (t = timer_queue_expire(&s->queues[i], s->now_ms));) conn_expire(CONTAINER_OF(t, struct conn, timer));
+    if (s->serving) request_timeout_enforce(s);
     if (s->accept_again_ms && s->now_ms >= s->accept_again_ms) {
         s->accept_again_ms = 0;
         accept_update(s);
@@ -79,7 +81,7 @@ void server_flush_log(struct server *s) {
 
 uint64_t server_next_deadline(const struct server *s) {
     const uint64_t others[] = {s->accept_again_ms, s->handover_again_ms};
-    uint64_t next = CLOCK_NEVER;
+    uint64_t next = s->serving ? request_timeout_deadline(s) : CLOCK_NEVER;
     for (size_t i = 0; i < ARRAY_LENGTH(others); i++)
         if (others[i] && others[i] < next) next = others[i];
     for (int i = 0; i < QUEUE_COUNT; i++) {

@@ -66,6 +66,7 @@ static const char *recycling_reason(const struct slot *s) {
     case SLOT_RECYCLE_REQUESTS: return "it has served max_requests";
     case SLOT_RECYCLE_AGE: return "it has reached max_worker_age";
     case SLOT_RECYCLE_MEMORY: return "it has grown beyond max_worker_memory";
+    case SLOT_RECYCLE_HUNG: return "one of its threads hangs";
     case SLOT_KEEP: break;
     }
     return "it was asked to";

@@ -16,7 +16,10 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static bool is_serving(const struct slot *s) {
+/* Does the timeout of requests apply? A worker with several threads that is leaving already has graceful_timeout instead. */
+static bool is_watched(const struct slot *s) {
+    if (!s->settings->timeout) return false;
+    if (s->settings->threads > 1) return s->state == SLOT_READY && !s->recycling;
     return s->state == SLOT_READY || s->state == SLOT_RETIRING;
 }
 
@@ -52,6 +55,16 @@ static void abort_hung(struct arbiter *a, struct slot *s) {
     slot_handle(s, SLOT_ON_HUNG, a->now_ms);
 }
 
+/* With several threads a hung one does not hold the others: RequestTimeout was raised in it, and the worker leaves when the others are done, at
+ * the latest after graceful_timeout. */
+static void retire_hung(struct arbiter *a, struct slot *s) {
+    char tasks[512];
+    death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks, sizeof(tasks));
+    log_error("worker %u (pid %d) exceeds timeout, %.0f s,%s; retiring it, its other requests finish", s->seat, s->pid,
+              (double)s->settings->timeout / 1000, tasks);
+    s->recycling = SLOT_RECYCLE_HUNG;
+}
+
 static void act_on_due(struct arbiter *a, struct slot *s) {
     char tasks[512];
     switch (s->state) {
@@ -77,7 +90,7 @@ static bool is_turn_to_abort(struct arbiter *a) {
 }
 
 static bool is_hung(const struct arbiter *a, const struct slot *s) {
-    return is_serving(s) && s->settings->timeout && slot_task_deadline(a, s) <= a->now_ms;
+    return is_watched(s) && slot_task_deadline(a, s) <= a->now_ms;
 }
 
 static void watch_template(struct arbiter *a, struct generation *g) {
@@ -99,7 +112,8 @@ void watch_deadlines(struct arbiter *a) {
         struct slot *s = &a->slots[i];
         bool is_due = s->due_ms <= a->now_ms && slot_is_alive(s); /* SLOT_WAITING is seating.c's: it spawns */
         if (is_hung(a, s)) {
-            if (is_turn_to_abort(a)) abort_hung(a, s);
+            if (s->settings->threads > 1) retire_hung(a, s);
+            else if (is_turn_to_abort(a)) abort_hung(a, s);
         } else if (is_due && (s->state != SLOT_STARTING || is_turn_to_abort(a))) {
             act_on_due(a, s);
         }
@@ -110,7 +124,7 @@ void watch_deadlines(struct arbiter *a) {
 
 static uint64_t slot_next(const struct arbiter *a, const struct slot *s) {
     uint64_t next = s->due_ms;
-    if (!is_serving(s) || !s->settings->timeout) return next;
+    if (!is_watched(s)) return next;
     next = earlier(next, slot_task_deadline(a, s));
     return earlier(next, a->now_ms + s->settings->timeout);
 }

@@ -62,6 +62,24 @@ static void on_recycle(void *ctx) {
     links_tell_arbiter(w->links);
 }
 
+/* ---- a request that runs too long, beside others ---- */
+
+static void *interrupt(void *index) {
+    wsgi_interrupt((unsigned)(uintptr_t)index);
+    return NULL;
+}
+
+/* Waiting for the GIL is not for the engine's threads. */
+static void on_timeout(void *ctx UNUSED, unsigned index) {
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    int fault = pthread_create(&thread, &attributes, interrupt, (void *)(uintptr_t)index);
+    if (fault) log_error("cannot interrupt application thread %u: %s", index, strerror(fault));
+    pthread_attr_destroy(&attributes);
+}
+
 /* ---- threads ---- */
 
 struct thread_start {
@@ -145,6 +163,7 @@ static struct server *make_server(const struct worker *w, const struct handler *
         .max_requests = choose_max_requests(s),
         .on_recycle = on_recycle,
         .on_recycle_ctx = (void *)w,
+        .on_timeout = s->threads > 1 ? on_timeout : NULL,
     };
     return server_new(&config);
 }
