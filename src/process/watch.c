@@ -18,9 +18,8 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
 
 /* Does the timeout of requests apply? A worker with several threads that is leaving already has graceful_timeout instead. */
 static bool is_watched(const struct slot *s) {
-    if (!s->settings->timeout) return false;
-    if (s->settings->threads > 1) return s->state == SLOT_READY && !s->recycling;
-    return s->state == SLOT_READY || s->state == SLOT_RETIRING;
+    if ((s->state != SLOT_READY && s->state != SLOT_RETIRING) || !s->settings->timeout) return false; /* an empty one has no settings */
+    return s->settings->threads == 1 || (s->state == SLOT_READY && !s->recycling);
 }
 
 /* When the task is to be judged; CLOCK_NEVER while idle. */
