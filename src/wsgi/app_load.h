@@ -4,7 +4,7 @@
 
 #include "py.h"
 
-/* Imports and finds what `spec` names. NULL after logging why. */
-PyObject *app_load(const char *spec);
+/* Imports and finds what `text` names. NULL after logging why. */
+PyObject *app_load(const char *text);
 
 #endif

@@ -10,16 +10,14 @@
 #include "base/version.h"
 #include "errors.h"
 #include "exception.h"
-#include "field_keys.h"
+#include "fields.h"
 #include "file_wrapper.h"
 #include "input.h"
 
 #include <stdlib.h>
 
-#define KNOWN_BLOCKS       64
-#define DECIMAL_BYTES      20  /* digits of UINT64_MAX */
-#define LINE_BYTES         256 /* a longer request line is taken apart anew each time */
-#define SHARED_VALUE_BYTES 512 /* longer values are not remembered */
+#define KNOWN_BLOCKS 64
+#define LINE_BYTES   256 /* a longer request line is taken apart anew each time */
 
 /* What may differ from request to request besides the header fields. */
 #define VARIABLES(X)                                                                                                                                 \
@@ -71,8 +69,7 @@ struct template {
 struct environ_maker {
     struct template bare;
     struct template *known[KNOWN_BLOCKS];
-    PyObject *values[FIELD_COUNT]; /* of header fields, as they were last */
-    struct name_cache *names;
+    struct fields *fields;
     struct buf decoded;
 };
 
@@ -107,7 +104,7 @@ static int make_keys(void) {
         if (!(*others[i].key = PyUnicode_InternFromString(others[i].name))) return -1;
     for (size_t i = 0; i < VARIABLE_COUNT; i++)
         if (!(common.variables[i] = PyUnicode_InternFromString(variable_names[i]))) return -1;
-    return field_keys_init();
+    return fields_init();
 }
 
 static void find_mount(void) {
@@ -138,7 +135,7 @@ void environ_set_multiprocess(bool is_multiprocess) {
 
 struct environ_maker *environ_maker_new(void) {
     struct environ_maker *m = MEM_NEW(struct environ_maker);
-    m->names = name_cache_new();
+    m->fields = fields_new();
     return m;
 }
 
@@ -154,8 +151,7 @@ void environ_maker_free(struct environ_maker *m) {
         if (m->known[i]) template_release(m->known[i]);
         mem_free(m->known[i]);
     }
-    for (size_t i = 0; i < FIELD_COUNT; i++) Py_XDECREF(m->values[i]);
-    name_cache_free(m->names);
+    fields_free(m->fields);
     buf_release(&m->decoded);
     mem_free(m);
 }
@@ -239,13 +235,6 @@ static int update_line(struct environ_maker *m, struct template *t, const struct
     return 0;
 }
 
-static struct slice decimal(char out[DECIMAL_BYTES], uint64_t number) {
-    size_t at = DECIMAL_BYTES;
-    do out[--at] = (char)('0' + number % 10);
-    while (number /= 10);
-    return slice_make(out + at, DECIMAL_BYTES - at);
-}
-
 /* A unix socket has no name and port: those by which the client knows us, as Gunicorn does. */
 static int name_by_host(struct template *t, const struct request *r) {
     const struct field *host = request_find(r, FIELD_HOST);
@@ -262,10 +251,11 @@ static int name_by_host(struct template *t, const struct request *r) {
 
 static int update_local(struct template *t, const struct request *r) {
     const struct peer *local = r->local;
-    char port[DECIMAL_BYTES];
+    char port[PY_DECIMAL_BYTES];
     t->local = NULL;
     if (local->is_unix) return name_by_host(t, r); /* not remembered: the next Host may be another */
-    if (set_variable(t, SERVER_NAME, slice_make(local->text, local->text_len)) || set_variable(t, SERVER_PORT, decimal(port, local->port))) return -1;
+    if (set_variable(t, SERVER_NAME, slice_make(local->text, local->text_len)) || set_variable(t, SERVER_PORT, py_decimal(port, local->port)))
+        return -1;
     t->local = local;
     return 0;
 }
@@ -276,8 +266,8 @@ static bool is_peer_known(const struct template *t, const struct peer *peer) {
 }
 
 static int set_remote_port(struct template *t, const struct peer *peer) {
-    char port[DECIMAL_BYTES];
-    if (!peer->is_unix) return set_variable(t, REMOTE_PORT, decimal(port, peer->port));
+    char port[PY_DECIMAL_BYTES];
+    if (!peer->is_unix) return set_variable(t, REMOTE_PORT, py_decimal(port, peer->port));
     if (!t->values[REMOTE_PORT]) return 0;
     t->values[REMOTE_PORT] = NULL;
     return PyDict_DelItem(t->dict, common.variables[REMOTE_PORT]);
@@ -324,69 +314,6 @@ static int template_update(struct environ_maker *m, struct template *t, const st
     return update_version(t, r) || update_scheme(t, r) || update_call(t, call) ? -1 : 0;
 }
 
-/* ---- header fields ---- */
-
-/* A second field of the same name. RFC 9110, 5.3; cookies are the exception (RFC 9113, 8.2.3). */
-static int join_value(PyObject *environ, PyObject *key, PyObject *first, PyObject *second, const char *separator) {
-    PyObject *joined = PyUnicode_FromFormat("%U%s%U", first, separator, second);
-    int failed = joined ? PyDict_SetItem(environ, key, joined) : -1;
-    Py_XDECREF(joined);
-    return failed;
-}
-
-/* A borrowed reference: of numbered fields the last value is shared when it is the same again. */
-static PyObject *shared_value(struct environ_maker *m, enum field_id id, struct slice text) {
-    PyObject *last = m->values[id];
-    if (last && py_text_equals(last, text)) return last;
-    PyObject *value = py_text(text);
-    if (value) Py_XSETREF(m->values[id], value);
-    return value;
-}
-
-static int add_numbered(struct environ_maker *m, PyObject *environ, enum field_id id, struct slice text, uint64_t *seen) {
-    PyObject *key = field_key(id), *value = shared_value(m, id, text);
-    bool is_repeated = *seen >> id & 1;
-    *seen |= UINT64_C(1) << id;
-    if (!value) return -1;
-    int failed = LIKELY(!is_repeated) ? PyDict_SetItem(environ, key, value)
-                                      : join_value(environ, key, PyDict_GetItemWithError(environ, key), value, id == FIELD_COOKIE ? "; " : ",");
-    if (text.len > SHARED_VALUE_BYTES) Py_CLEAR(m->values[id]);
-    return failed;
-}
-
-static int add_other(struct environ_maker *m, PyObject *environ, struct slice name, struct slice text) {
-    PyObject *key = name_cache_key(m->names, name), *value = key ? py_text(text) : NULL;
-    if (!value) return -1;
-    PyObject *present = PyDict_SetDefault(environ, key, value);
-    int failed = !present ? -1 : present == value ? 0 : join_value(environ, key, present, value, ",");
-    Py_DECREF(value);
-    return failed;
-}
-
-/* The body is whole and no longer chunked: its length is known, and Transfer-Encoding is none of the application's business. */
-static int add_length(PyObject *environ, const struct request *r) {
-    if (!r->has_content_length && !r->is_chunked) return 0;
-    char digits[DECIMAL_BYTES];
-    PyObject *length = py_text(decimal(digits, r->body.length));
-    int failed = length ? PyDict_SetItem(environ, field_key(FIELD_CONTENT_LENGTH), length) : -1;
-    Py_XDECREF(length);
-    return failed;
-}
-
-static int add_fields(struct environ_maker *m, PyObject *environ, const struct request *r) {
-    uint64_t seen = 0;
-    _Static_assert(FIELD_COUNT <= 64, "a bit for each numbered field");
-    for (uint32_t i = 0; i < r->field_count; i++) {
-        const struct field *f = &r->fields[i];
-        struct slice value = request_span(r, f->value);
-        int failed = 0;
-        if (f->id == FIELD_OTHER) failed = add_other(m, environ, request_span(r, f->name), value);
-        else if (f->id != FIELD_CONTENT_LENGTH && f->id != FIELD_TRANSFER_ENCODING) failed = add_numbered(m, environ, f->id, value, &seen);
-        if (failed) return -1;
-    }
-    return add_length(environ, r);
-}
-
 /* ---- templates ---- */
 
 static bool is_template_for(const struct template *t, const struct request *r) {
@@ -396,7 +323,7 @@ static bool is_template_for(const struct template *t, const struct request *r) {
 /* As the bare one, with the fields. */
 static struct template *template_new(struct environ_maker *m, const struct request *r) {
     PyObject *dict = PyDict_Copy(m->bare.dict);
-    if (!dict || add_fields(m, dict, r)) {
+    if (!dict || fields_add(m->fields, dict, r)) {
         Py_XDECREF(dict);
         return NULL;
     }
@@ -429,7 +356,7 @@ PyObject *environ_make(struct environ_maker *m, const struct request *r, PyObjec
     if (!t || template_update(m, t, r, call)) return NULL;
     PyObject *environ = PyDict_Copy(t->dict);
     if (!environ) return NULL;
-    if ((t == &m->bare && add_fields(m, environ, r)) || (input && PyDict_SetItem(environ, common.input, input))) Py_CLEAR(environ);
+    if ((t == &m->bare && fields_add(m->fields, environ, r)) || (input && PyDict_SetItem(environ, common.input, input))) Py_CLEAR(environ);
     return environ;
 }
 

@@ -85,6 +85,16 @@ static inline __attribute__((always_inline)) bool py_latin1(PyObject *text, stru
     return true;
 }
 
+#define PY_DECIMAL_BYTES 20 /* digits of UINT64_MAX */
+
+/* The digits of `number`, at the end of `out`. */
+static inline struct slice py_decimal(char out[PY_DECIMAL_BYTES], uint64_t number) {
+    size_t at = PY_DECIMAL_BYTES;
+    do out[--at] = (char)('0' + number % 10);
+    while (number /= 10);
+    return slice_make(out + at, PY_DECIMAL_BYTES - at);
+}
+
 /* Was `text` made by py_text() from these bytes? */
 static inline bool py_text_equals(PyObject *text, struct slice bytes) {
     return (size_t)PyUnicode_GET_LENGTH(text) == bytes.len && memcmp(PyUnicode_1BYTE_DATA(text), bytes.data, bytes.len) == 0;
