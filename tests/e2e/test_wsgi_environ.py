@@ -4,6 +4,7 @@ import json
 import pytest
 
 from support.http import request
+from support.wait import until
 
 pytestmark = pytest.mark.core
 
@@ -214,3 +215,10 @@ def test_ipv6(cserve):
     server = cserve(app=APP, bind='tcp6')
     environ = environ_of(server.get())
     assert (environ['SERVER_NAME'], environ['REMOTE_ADDR']) == ('::1', '::1')
+
+
+def test_variables_in_the_access_log(cserve):
+    server = cserve(app=APP, settings={'accesslog': '-', 'access_log_format': '%({wsgi.url_scheme}e)s %({HTTP_X_A}e)s %({nosuch}e)s %({wsgi.version}e)s'})
+    server.get('/', 'X-A: b')
+    server.raw(b'broken\r\n\r\n')
+    until(lambda: 'http b - (1, 0)\n' in server.stdout(), lambda: f'the line in {server.stdout()!r}')

@@ -261,3 +261,28 @@ def test_sigint_does_not_interrupt_the_application(cserve):
     pid = int(server.get('/pid').text)
     os.kill(pid, signal.SIGUSR2)  # none of Python's business either
     assert server.get('/pid').status == 200
+
+
+def test_a_request_beyond_the_timeout_is_interrupted(cserve):
+    server = cserve(app='''
+import time
+import cserve
+
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    if environ['PATH_INFO'] == '/':
+        return [b'hello']
+    try:
+        while True:
+            try:
+                time.sleep(0.01)
+            except Exception:
+                pass
+    except cserve.RequestTimeout:
+        environ['wsgi.errors'].write('interrupted\\n')
+        raise
+''', settings={'threads': '2', 'timeout': '500ms'})
+    assert server.get('/slow').status == 504
+    server.wait_for_log('interrupted')
+    until(lambda: server.get().body == b'hello', 'an answer')
