@@ -32,12 +32,13 @@ LTO       = $(shell echo 'int main(void) { return 0; }' | $(CC) -flto=auto -x c 
 MODE_FLAGS_         := -O2 -g $(HARDEN)
 MODE_FLAGS_debug    := -Og -g3
 MODE_FLAGS_release   = -O3 -g $(HARDEN) $(LTO)
-MODE_FLAGS_sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
+# gcc takes UBSan's checks of pointers for a sign that they may be NULL.
+MODE_FLAGS_sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -Wno-format-truncation
 MODE_FLAGS_tsan     := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 MODE_FLAGS          := $(or $(MODE_FLAGS_$(MODE)),$(error MODE is debug, release, sanitize, tsan or nothing))
 
 # CFLAGS, CPPFLAGS and LDFLAGS are the user's and come last.
-CFLAGS_ALL  = -std=c11 -D_GNU_SOURCE -Iinclude -MMD -MP -fvisibility=hidden -fno-plt -fPIE $(MODE_FLAGS) $(WARNINGS) \
+CFLAGS_ALL  = -std=c11 -D_GNU_SOURCE -Iinclude -MMD -MP -fvisibility=hidden -fno-plt -fPIE $(WARNINGS) $(MODE_FLAGS) \
               $(if $(WERROR),-Werror) $(LLHTTP_CFLAGS) $(INIH_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,--as-needed $(MODE_FLAGS) $(LDFLAGS)
 LIBS        = $(LLHTTP_LIBS) $(INIH_LIBS) -lpthread
