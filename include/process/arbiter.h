@@ -39,6 +39,7 @@ struct arbiter {
     struct source_watch sources;
     int report_fd;       /* daemon mode: somebody waits for the outcome */
     char *open_errorlog; /* path of the log that is open */
+    char *exit_command;  /* exec_on_exit of the settings that served last; NULL: none */
 
     bool is_up;            /* the first generation served: from now on nothing but a signal ends the arbiter */
     bool is_reload_wanted; /* a SIGHUP came while a reload was going on */

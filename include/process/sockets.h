@@ -28,6 +28,8 @@ struct socket_set {
 };
 
 void sockets_init(struct sockets *s);
+/* When no generation is left. */
+void sockets_forget(struct sockets *s);
 /* Takes LISTEN_FDS if they are meant for this process, and removes the variables from the environment. */
 void sockets_inherit(struct sockets *s);
 /* One more descriptor that an address may turn out to mean. */

@@ -104,6 +104,11 @@ void reload_roll_back(struct arbiter *a, const char *why) {
     end_reload(a);
 }
 
+static void note_exit_command(struct arbiter *a, const struct settings *s) {
+    mem_free(a->exit_command);
+    a->exit_command = s->exec_on_exit ? mem_strdup(s->exec_on_exit) : NULL;
+}
+
 static void switch_log(struct arbiter *a, const struct settings *s) {
     log_set_level(s->loglevel);
     if (!s->errorlog || !strcmp(s->errorlog, a->open_errorlog)) return;
@@ -125,6 +130,7 @@ static void commit(struct arbiter *a) {
     socket_set_announce(&a->current->sockets, &old->sockets);
     reload_retire(a, old);
     switch_log(a, s);
+    note_exit_command(a, s);
     source_watch_start(&a->sources, s);
     sockets_store(&a->sockets);
     end_reload(a);

@@ -19,6 +19,12 @@ void sockets_init(struct sockets *s) {
     *s = (struct sockets){0};
 }
 
+void sockets_forget(struct sockets *s) {
+    mem_free(s->items);
+    mem_free(s->inherited);
+    sockets_init(s);
+}
+
 void sockets_add_inherited(struct sockets *s, int fd) {
     s->inherited = mem_realloc(s->inherited, (s->inherited_count + 1) * sizeof(int));
     s->inherited[s->inherited_count++] = fd;

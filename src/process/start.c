@@ -116,6 +116,17 @@ static void announce(const struct arbiter *a) {
     warn_of_backlog(g->settings);
 }
 
+static void release(struct arbiter *a) {
+    sockets_forget(&a->sockets);
+    notify_stop(&a->notify);
+    oom_watch_stop(&a->oom);
+    source_watch_stop(&a->sources);
+    scoreboard_free(a->board);
+    mem_free(a->open_errorlog);
+    mem_free(a->exit_command);
+    mem_free(a);
+}
+
 int arbiter_run(int argc, char **argv, struct settings *settings) {
     struct arbiter *a = make_arbiter(argc, argv);
     enter(a, settings);
@@ -127,7 +138,7 @@ int arbiter_run(int argc, char **argv, struct settings *settings) {
         go_to_background(a, settings);
         open_process(a, settings);
     }
-    const char *command = mem_strdup(settings->exec_on_exit ? settings->exec_on_exit : "");
+    if (settings->exec_on_exit) a->exit_command = mem_strdup(settings->exec_on_exit);
     oom_watch_start(&a->oom);
     take_signals(a);
     proctitle_set("cserve: master [%s]", generation_name(a->current));
@@ -136,6 +147,7 @@ int arbiter_run(int argc, char **argv, struct settings *settings) {
     int status = arbiter_loop(a);
     pidfile_drop(&a->pidfile);
     log_info("stopped");
-    command_run(a, command, "exit", NULL, 0);
+    command_run(a, a->exit_command, "exit", NULL, 0);
+    release(a);
     return status;
 }

@@ -108,7 +108,8 @@ static void arbiter_end(struct arbiter *a) {
     while (!list_is_empty(&a->leaving)) forget_generation(a, CONTAINER_OF(a->leaving.next, struct generation, link));
     scoreboard_free(a->board);
     close(a->board_fd);
-    mem_free(a->sockets.items);
+    sockets_forget(&a->sockets);
+    mem_free(a->exit_command);
     mem_free(a->open_errorlog);
     mem_free(a);
     unlink(fixture_ini);

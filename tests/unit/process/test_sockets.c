@@ -54,7 +54,7 @@ static void generations_share_by_address(void **state) {
     sockets_release(&s, &b, true);
     assert_false(is_open(stays));
     assert_int_equal(s.count, 0);
-    free(s.items);
+    sockets_forget(&s);
 }
 
 static void an_address_named_twice_is_one_socket(void **state) {
@@ -65,7 +65,7 @@ static void an_address_named_twice_is_one_socket(void **state) {
     assert_int_equal(a.count, 1);
     sockets_release(&s, &a, true);
     assert_int_equal(s.count, 0);
-    free(s.items);
+    sockets_forget(&s);
 }
 
 static void a_failure_leaves_nothing_open(void **state) {
@@ -77,7 +77,7 @@ static void a_failure_leaves_nothing_open(void **state) {
     assert_int_equal(sockets_open(&s, settings, 0, &set, error, sizeof(error)), -1);
     assert_int_equal(s.count, 0);
     settings_free(settings);
-    free(s.items);
+    sockets_forget(&s);
 }
 
 static int listening_socket(const char *text) {
@@ -109,8 +109,7 @@ static void inherited_descriptors_stand_for_the_default_address(void **state) {
     sockets_release(&s, &a, true);
     assert_true(is_open(first));
     sockets_release(&s, &b, true);
-    free(s.items);
-    free(s.inherited);
+    sockets_forget(&s);
 }
 
 static void an_inherited_descriptor_is_found_by_its_address(void **state) {
@@ -122,8 +121,7 @@ static void an_inherited_descriptor_is_found_by_its_address(void **state) {
     struct socket_set a = opened(&s, "unix:@cserve-test-inherited", NULL);
     assert_int_equal(a.items[0]->fd, fd);
     sockets_release(&s, &a, true);
-    free(s.items);
-    free(s.inherited);
+    sockets_forget(&s);
 }
 
 static void the_variables_are_for_this_process_alone(void **state) {
@@ -142,7 +140,7 @@ static void the_variables_are_for_this_process_alone(void **state) {
     sockets_inherit(&s);
     assert_int_equal(s.inherited_count, 2);
     assert_int_equal(s.inherited[0], 3);
-    free(s.inherited);
+    sockets_forget(&s);
 }
 
 static void a_child_keeps_its_generations_sockets_alone(void **state) {
@@ -157,7 +155,7 @@ static void a_child_keeps_its_generations_sockets_alone(void **state) {
     assert_false(is_open(foreign));
     sockets_release(&s, &a, true);
     sockets_release(&s, &b, true);
-    free(s.items);
+    sockets_forget(&s);
 }
 
 int main(void) {

@@ -169,6 +169,11 @@ static void at_most_a_quarter_is_replaced_at_a_time(void **state) {
     all_ready(a);
     turn(a);
     assert_int_equal(seating_count(a, a->current, SLOT_RETIRING), 2);
+    assert_int_equal(seating_count(a, a->current, SLOT_STARTING), 0);
+    for (unsigned i = 0; i < a->slots_used; i++)
+        if (a->slots[i].state == SLOT_RETIRING) slot_handle(&a->slots[i], SLOT_ON_EXITED, a->now_ms);
+    turn(a);
+    turn(a);
     assert_int_equal(seating_count(a, a->current, SLOT_STARTING), 2);
     arbiter_end(a);
 }
