@@ -1,7 +1,8 @@
-/* Finding the application: the module is imported, then dotted names are followed, then perhaps a factory is called with literal arguments.
+/* Finding the application: the module is imported, then dotted names are followed, then perhaps a factory is called
+ * with literal arguments.
  *
- * What the application's own code raises is shown with its traceback; what the user spelled wrongly is answered with what to write
- * instead. Nothing of the text is ever evaluated: arguments go through ast.literal_eval(). */
+ * What the application's own code raises is shown with its traceback; what the user spelled wrongly is answered with
+ * what to write instead. Nothing of the text is ever evaluated: arguments go through ast.literal_eval(). */
 #include "app_load.h"
 
 #include "base/mem.h"
@@ -18,7 +19,10 @@ static void spec_parse(struct spec *s, const char *text) {
     size_t colon = slice_find(slice_of(text), ':');
     const char *rest = text[colon] ? text + colon + 1 : "application";
     size_t name = slice_find(slice_of(rest), '(');
-    *s = (struct spec){.text = text, .module = mem_strndup(text, colon), .path = mem_strndup(rest, name), .call = rest[name] ? rest : NULL};
+    *s = (struct spec){.text = text,
+                       .module = mem_strndup(text, colon),
+                       .path = mem_strndup(rest, name),
+                       .call = rest[name] ? rest : NULL};
 }
 
 static void spec_release(struct spec *s) {
@@ -46,8 +50,9 @@ static void log_missing(const struct spec *s, PyObject *exception) {
     struct buf what = BUF_INIT, where = BUF_INIT;
     exception_append_str(&what, exception);
     exception_append_repr(&where, first);
-    log_error("cannot import the application '%s': %s; it was looked for in %s first, which the settings chdir and pythonpath change", s->text,
-              buf_cstr(&what), buf_cstr(&where));
+    log_error("cannot import the application '%s': %s; it was looked for in %s first, which the settings chdir and "
+              "pythonpath change",
+              s->text, buf_cstr(&what), buf_cstr(&where));
     buf_release(&what);
     buf_release(&where);
 }
@@ -71,7 +76,8 @@ static PyObject *import_module(const struct spec *s) {
 /* The nearest name that `object` has, as a str; NULL if none is near. */
 static PyObject *nearest_name(PyObject *object, const char *name) {
     PyObject *difflib = PyImport_ImportModule("difflib"), *names = PyObject_Dir(object);
-    PyObject *matches = difflib && names ? PyObject_CallMethod(difflib, "get_close_matches", "sOi", name, names, 1) : NULL;
+    PyObject *matches =
+        difflib && names ? PyObject_CallMethod(difflib, "get_close_matches", "sOi", name, names, 1) : NULL;
     PyObject *match = matches ? PySequence_GetItem(matches, 0) : NULL;
     Py_XDECREF(matches);
     Py_XDECREF(names);
@@ -87,10 +93,12 @@ static void log_no_attribute(const struct spec *s, PyObject *object, const char 
     else exception_append_repr(&owner, object);
     if (match) {
         exception_append_str(&near, match);
-        log_error("cannot load the application '%s': %s has no '%s'; did you mean '%s'?", s->text, buf_cstr(&owner), name, buf_cstr(&near));
+        log_error("cannot load the application '%s': %s has no '%s'; did you mean '%s'?", s->text, buf_cstr(&owner),
+                  name, buf_cstr(&near));
     } else
-        log_error("cannot load the application '%s': %s has no '%s'; write 'module:callable' with the name that it has there", s->text,
-                  buf_cstr(&owner), name);
+        log_error(
+            "cannot load the application '%s': %s has no '%s'; write 'module:callable' with the name that it has there",
+            s->text, buf_cstr(&owner), name);
     PyErr_Clear();
     Py_XDECREF(match);
     buf_release(&near);
@@ -103,7 +111,8 @@ static PyObject *find_name(const struct spec *s, PyObject *object, struct slice 
     PyObject *key = PyUnicode_FromString(name), *found = NULL;
     int result = key ? py_find_attribute(object, key, &found) : -1;
     if (result == 0) log_no_attribute(s, object, name);
-    if (result < 0) exception_log(LOG_LEVEL_ERROR, "cannot load the application '%s': reading '%s' failed", s->text, name);
+    if (result < 0)
+        exception_log(LOG_LEVEL_ERROR, "cannot load the application '%s': reading '%s' failed", s->text, name);
     Py_XDECREF(key);
     Py_DECREF(object);
     mem_free(name);
@@ -203,7 +212,8 @@ static PyObject *call_factory(const struct spec *s, PyObject *factory) {
     PyObject *positional, *named, *application = NULL;
     if (factory_arguments(s, &positional, &named)) {
         application = PyObject_Call(factory, positional, named);
-        if (!application) exception_log(LOG_LEVEL_ERROR, "cannot load the application '%s': its factory failed", s->text);
+        if (!application)
+            exception_log(LOG_LEVEL_ERROR, "cannot load the application '%s': its factory failed", s->text);
         Py_DECREF(positional);
         Py_DECREF(named);
     }
@@ -218,8 +228,8 @@ PyObject *app_load(const char *text) {
     PyObject *object = module ? find_object(&s, module) : NULL;
     if (object && s.call) object = call_factory(&s, object);
     if (object && !PyCallable_Check(object)) {
-        log_error("cannot load the application '%s': it is of type %s, which cannot be called%s", text, Py_TYPE(object)->tp_name,
-                  s.call ? "; the factory must return a WSGI application" : "");
+        log_error("cannot load the application '%s': it is of type %s, which cannot be called%s", text,
+                  Py_TYPE(object)->tp_name, s.call ? "; the factory must return a WSGI application" : "");
         Py_CLEAR(object);
     }
     Py_XDECREF(module);

@@ -1,5 +1,6 @@
-/* Application threads. The main one belongs to the interpreter from its start; the others are made known to Python as they come, and
- * take everything that was kept for them along when they go. Must never take the GIL while the engine's lock is held. */
+/* Application threads. The main one belongs to the interpreter from its start; the others are made known to Python as
+ * they come, and take everything that was kept for them along when they go. Must never take the GIL while the engine's
+ * lock is held. */
 #include "app_thread.h"
 
 #include "base/mem.h"

@@ -1,6 +1,7 @@
 /* What the gateway keeps for each application thread, and when such a thread holds the GIL.
  *
- * A thread holds it while the application runs, and may keep it from one request to the next; it lets go before any wait. */
+ * A thread holds it while the application runs, and may keep it from one request to the next; it lets go before any
+ * wait. */
 #ifndef CSERVE_SRC_WSGI_APP_THREAD_H
 #define CSERVE_SRC_WSGI_APP_THREAD_H
 

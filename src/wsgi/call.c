@@ -1,13 +1,16 @@
-/* Life of the functions that are bound to an exchange. Whether the application kept one is read off their reference counts: besides this
- * struct, only the prepared environs of the thread hold them between requests. Must never leave an exchange in reach after its request. */
+/* Life of the functions that are bound to an exchange. Whether the application kept one is read off their reference
+ * counts: besides this struct, only the prepared environs of the thread hold them between requests. Must never leave an
+ * exchange in reach after its request. */
 #include "call.h"
 
 static PyMethodDef definitions[CALL_FUNCTIONS] = {
     [CALL_START_RESPONSE] = {"start_response", PY_FASTCALL(start_response), METH_FASTCALL | METH_KEYWORDS,
                              "start_response(status, headers, exc_info=None)"},
     [CALL_WRITE] = {"write", PY_FASTCALL(call_write), METH_FASTCALL, "write(data): sends a piece of the body."},
-    [CALL_EARLY_HINTS] = {"early_hints", PY_FASTCALL(call_early_hints), METH_FASTCALL, "early_hints(headers): sends 103 with these."},
-    [CALL_CLIENT_GONE] = {"client_gone", PY_FASTCALL(call_client_gone), METH_FASTCALL, "client_gone(): does nobody wait for the answer?"},
+    [CALL_EARLY_HINTS] = {"early_hints", PY_FASTCALL(call_early_hints), METH_FASTCALL,
+                          "early_hints(headers): sends 103 with these."},
+    [CALL_CLIENT_GONE] = {"client_gone", PY_FASTCALL(call_client_gone), METH_FASTCALL,
+                          "client_gone(): does nobody wait for the answer?"},
 };
 
 static void call_dealloc(PyObject *self) {

@@ -1,8 +1,8 @@
-/* One call of the application, as the application sees it: four functions that act on the exchange, start_response(), the write() that it
- * returns, and in environ wsgi.early_hints() and cserve.client_gone().
+/* One call of the application, as the application sees it: four functions that act on the exchange, start_response(),
+ * the write() that it returns, and in environ wsgi.early_hints() and cserve.client_gone().
  *
- * They are made once for a thread and serve one request after another. An application that keeps one of them beyond its request keeps
- * a harmless thing: the exchange is taken out of it, and the thread makes a new set. */
+ * They are made once for a thread and serve one request after another. An application that keeps one of them beyond its
+ * request keeps a harmless thing: the exchange is taken out of it, and the thread makes a new set. */
 #ifndef CSERVE_SRC_WSGI_CALL_H
 #define CSERVE_SRC_WSGI_CALL_H
 
@@ -16,9 +16,9 @@ enum call_function { CALL_START_RESPONSE, CALL_WRITE, CALL_EARLY_HINTS, CALL_CLI
 struct call {
     PyObject_HEAD struct exchange *exchange; /* NULL between requests, and for ever once a function was kept */
     bool is_started;                         /* start_response() has accepted a head */
-    bool is_sending;                         /* inside response_body(): the GIL may be away, another thread must not interfere */
-    unsigned templates;                      /* prepared environs that hold wsgi.early_hints and cserve.client_gone */
-    PyObject *functions[CALL_FUNCTIONS];     /* references, until call_drop() */
+    bool is_sending;    /* inside response_body(): the GIL may be away, another thread must not interfere */
+    unsigned templates; /* prepared environs that hold wsgi.early_hints and cserve.client_gone */
+    PyObject *functions[CALL_FUNCTIONS]; /* references, until call_drop() */
 };
 
 /* -1 with an exception. */
@@ -27,10 +27,12 @@ int call_init(void);
 struct call *call_new(void);
 /* Lets go of the functions. */
 void call_drop(struct call *c);
-/* The request is over. Returns the call for the next one: `c`, or a new one if the application kept a function; NULL with an exception. */
+/* The request is over. Returns the call for the next one: `c`, or a new one if the application kept a function; NULL
+ * with an exception. */
 struct call *call_finish(struct call *c);
 
-/* The exchange that the functions act on. NULL with RuntimeError: the request is over, or is being answered by another thread. */
+/* The exchange that the functions act on. NULL with RuntimeError: the request is over, or is being answered by another
+ * thread. */
 struct exchange *call_exchange(struct call *c);
 
 /* The functions themselves (start_response.c, call_functions.c): METH_FASTCALL, the first with METH_KEYWORDS. */

@@ -32,7 +32,8 @@ static bool append_hint(struct buf *lines, PyObject *header) {
         first = PyTuple_GET_ITEM(header, 0);
         second = PyTuple_GET_ITEM(header, 1);
     }
-    if (!first || !PyUnicode_Check(first) || !PyUnicode_Check(second) || !py_latin1(first, &name) || !py_latin1(second, &value)) {
+    if (!first || !PyUnicode_Check(first) || !PyUnicode_Check(second) || !py_latin1(first, &name) ||
+        !py_latin1(second, &value)) {
         PyErr_Format(PyExc_TypeError, "a hint must be a tuple (name, value) of Latin-1 str, not %R", header);
         return false;
     }
@@ -54,7 +55,8 @@ PyObject *call_early_hints(PyObject *self, PyObject *const *arguments, Py_ssize_
     PyObject *headers = PySequence_Fast(arguments[0], "early_hints() takes a list of tuples (name, value)");
     if (!headers) return NULL;
     bool is_good = true;
-    for (Py_ssize_t i = 0; is_good && i < PySequence_Fast_GET_SIZE(headers); i++) is_good = append_hint(&lines, PySequence_Fast_GET_ITEM(headers, i));
+    for (Py_ssize_t i = 0; is_good && i < PySequence_Fast_GET_SIZE(headers); i++)
+        is_good = append_hint(&lines, PySequence_Fast_GET_ITEM(headers, i));
     Py_DECREF(headers);
     struct exchange *x = is_good ? call_exchange((struct call *)self) : NULL;
     if (x && lines.len) response_early_hints(x, buf_slice(&lines));

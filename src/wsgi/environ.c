@@ -1,9 +1,10 @@
 /* environ is a copy of a prepared dict, which costs a fraction of building one.
  *
- * A prepared environ ("template") is complete: it holds the values of the last request it was used for, and before it is copied, those that
- * differ now are set. A thread has one without header fields, on whose copies they are set one by one, and one for each block of
- * fields that the engine knows by a serial number (http/head_cache.h), which holds them already. Values are immutable; the dicts themselves
- * are never shown to an application, or one request could write into another's environ. */
+ * A prepared environ ("template") is complete: it holds the values of the last request it was used for, and before it
+ * is copied, those that differ now are set. A thread has one without header fields, on whose copies they are set one by
+ * one, and one for each block of fields that the engine knows by a serial number (http/head_cache.h), which holds them
+ * already. Values are immutable; the dicts themselves are never shown to an application, or one request could write
+ * into another's environ. */
 #include "environ.h"
 
 #include "base/mem.h"
@@ -20,17 +21,17 @@
 #define LINE_BYTES   256 /* a longer request line is taken apart anew each time */
 
 /* What may differ from request to request besides the header fields. */
-#define VARIABLES(X)                                                                                                                                 \
-    X(REQUEST_METHOD)                                                                                                                                \
-    X(RAW_URI)                                                                                                                                       \
-    X(REQUEST_URI)                                                                                                                                   \
-    X(SCRIPT_NAME)                                                                                                                                   \
-    X(PATH_INFO)                                                                                                                                     \
-    X(QUERY_STRING)                                                                                                                                  \
-    X(SERVER_PROTOCOL)                                                                                                                               \
-    X(SERVER_NAME)                                                                                                                                   \
-    X(SERVER_PORT)                                                                                                                                   \
-    X(REMOTE_ADDR)                                                                                                                                   \
+#define VARIABLES(X)                                                                                                   \
+    X(REQUEST_METHOD)                                                                                                  \
+    X(RAW_URI)                                                                                                         \
+    X(REQUEST_URI)                                                                                                     \
+    X(SCRIPT_NAME)                                                                                                     \
+    X(PATH_INFO)                                                                                                       \
+    X(QUERY_STRING)                                                                                                    \
+    X(SERVER_PROTOCOL)                                                                                                 \
+    X(SERVER_NAME)                                                                                                     \
+    X(SERVER_PORT)                                                                                                     \
+    X(REMOTE_ADDR)                                                                                                     \
     X(REMOTE_PORT)
 
 enum variable {
@@ -118,8 +119,10 @@ int environ_init(const struct settings *s) {
     if (make_keys() || !(common.dict = PyDict_New())) return -1;
     find_mount();
     return set_common("wsgi.version", Py_BuildValue("(ii)", 1, 0)) || set_common("wsgi.errors", errors_stream()) ||
-                   set_common("wsgi.multithread", PyBool_FromLong(s->threads > 1)) || set_common("wsgi.multiprocess", PyBool_FromLong(0)) ||
-                   set_common("wsgi.run_once", PyBool_FromLong(0)) || set_common("wsgi.file_wrapper", Py_NewRef(file_wrapper_type())) ||
+                   set_common("wsgi.multithread", PyBool_FromLong(s->threads > 1)) ||
+                   set_common("wsgi.multiprocess", PyBool_FromLong(0)) ||
+                   set_common("wsgi.run_once", PyBool_FromLong(0)) ||
+                   set_common("wsgi.file_wrapper", Py_NewRef(file_wrapper_type())) ||
                    set_common("wsgi.input_terminated", PyBool_FromLong(1)) || set_common("wsgi.input", input_empty()) ||
                    set_common("wsgi.url_scheme", Py_NewRef(common.http)) ||
                    set_common("SERVER_SOFTWARE", PyUnicode_FromString("cserve/" CSERVE_VERSION))
@@ -196,7 +199,8 @@ static bool decode_path(struct buf *out, struct slice path) {
 static struct slice mount_of(const struct request *r, struct slice path) {
     if (r->script_name.length) return request_span(r, r->script_name);
     struct slice mount = common.mount;
-    bool is_below = mount.len && slice_starts_with(path, mount) && (path.len == mount.len || path.data[mount.len] == '/');
+    bool is_below =
+        mount.len && slice_starts_with(path, mount) && (path.len == mount.len || path.data[mount.len] == '/');
     return is_below ? mount : SLICE("");
 }
 
@@ -222,14 +226,16 @@ static void remember_line(struct template *t, const struct request *r) {
 }
 
 static bool is_line_known(const struct template *t, const struct request *r) {
-    return t->line_length && !t->has_script_name && !r->script_name.length && slice_equal(slice_make(t->line, t->line_length), line_of(r));
+    return t->line_length && !t->has_script_name && !r->script_name.length &&
+           slice_equal(slice_make(t->line, t->line_length), line_of(r));
 }
 
 static int update_line(struct environ_maker *m, struct template *t, const struct request *r) {
     struct slice target = request_span(r, r->target);
     t->line_length = 0;
-    if (set_variable(t, REQUEST_METHOD, request_span(r, r->method)) || set_variable(t, RAW_URI, target) || set_variable(t, REQUEST_URI, target) ||
-        set_variable(t, QUERY_STRING, request_span(r, r->query)) || update_path(m, t, r))
+    if (set_variable(t, REQUEST_METHOD, request_span(r, r->method)) || set_variable(t, RAW_URI, target) ||
+        set_variable(t, REQUEST_URI, target) || set_variable(t, QUERY_STRING, request_span(r, r->query)) ||
+        update_path(m, t, r))
         return -1;
     remember_line(t, r);
     return 0;
@@ -254,7 +260,8 @@ static int update_local(struct template *t, const struct request *r) {
     char port[PY_DECIMAL_BYTES];
     t->local = NULL;
     if (local->is_unix) return name_by_host(t, r); /* not remembered: the next Host may be another */
-    if (set_variable(t, SERVER_NAME, slice_make(local->text, local->text_len)) || set_variable(t, SERVER_PORT, py_decimal(port, local->port)))
+    if (set_variable(t, SERVER_NAME, slice_make(local->text, local->text_len)) ||
+        set_variable(t, SERVER_PORT, py_decimal(port, local->port)))
         return -1;
     t->local = local;
     return 0;
@@ -356,7 +363,8 @@ PyObject *environ_make(struct environ_maker *m, const struct request *r, PyObjec
     if (!t || template_update(m, t, r, call)) return NULL;
     PyObject *environ = PyDict_Copy(t->dict);
     if (!environ) return NULL;
-    if ((t == &m->bare && fields_add(m->fields, environ, r)) || (input && PyDict_SetItem(environ, common.input, input))) Py_CLEAR(environ);
+    if ((t == &m->bare && fields_add(m->fields, environ, r)) || (input && PyDict_SetItem(environ, common.input, input)))
+        Py_CLEAR(environ);
     return environ;
 }
 

@@ -19,8 +19,8 @@ void environ_set_multiprocess(bool is_multiprocess);
 struct environ_maker *environ_maker_new(void);
 void environ_maker_free(struct environ_maker *m);
 
-/* `input` is wsgi.input, NULL for the empty one. NULL with an exception; NULL without one if the path holds an encoded NUL, which no
- * application expects in a str that it will use as a file name or a key. */
+/* `input` is wsgi.input, NULL for the empty one. NULL with an exception; NULL without one if the path holds an encoded
+ * NUL, which no application expects in a str that it will use as a file name or a key. */
 PyObject *environ_make(struct environ_maker *m, const struct request *r, PyObject *input, struct call *call);
 /* Appends the value of a variable for the access log, if there is one; "-" is the caller's. */
 void environ_append_variable(PyObject *environ, struct slice name, struct buf *out);

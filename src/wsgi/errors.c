@@ -1,5 +1,5 @@
-/* Lines of the application become lines of the error log, at level error; what came in one write() stays together. A line is held until
- * its end comes, or flush() after which nothing of it must be lost. */
+/* Lines of the application become lines of the error log, at level error; what came in one write() stays together. A
+ * line is held until its end comes, or flush() after which nothing of it must be lost. */
 #include "errors.h"
 
 #include "base/buf.h"
@@ -101,8 +101,12 @@ static PyGetSetDef errors_attributes[] = {
 };
 
 static PyTypeObject errors_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.Errors", .tp_basicsize = sizeof(struct errors), .tp_flags = Py_TPFLAGS_DEFAULT,
-    .tp_doc = "wsgi.errors: the error log as a text stream.", .tp_methods = errors_methods,          .tp_getset = errors_attributes,
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "cserve.Errors",
+    .tp_basicsize = sizeof(struct errors),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_doc = "wsgi.errors: the error log as a text stream.",
+    .tp_methods = errors_methods,
+    .tp_getset = errors_attributes,
 };
 
 int errors_init(void) {

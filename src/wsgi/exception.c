@@ -1,5 +1,5 @@
-/* A traceback is formatted by Python's own module, so that notes, groups and hints look as users know them. Must never raise: what cannot be
- * formatted is named by its type. */
+/* A traceback is formatted by Python's own module, so that notes, groups and hints look as users know them. Must never
+ * raise: what cannot be formatted is named by its type. */
 #include "exception.h"
 
 #include <stdarg.h>
@@ -25,8 +25,9 @@ void exception_append_repr(struct buf *out, PyObject *object) {
 static PyObject *format_traceback(PyObject *exception) {
     PyObject *module = PyImport_ImportModule("traceback");
     PyObject *traceback = PyException_GetTraceback(exception);
-    PyObject *lines =
-        module ? PyObject_CallMethod(module, "format_exception", "OOO", Py_TYPE(exception), exception, traceback ? traceback : Py_None) : NULL;
+    PyObject *lines = module ? PyObject_CallMethod(module, "format_exception", "OOO", Py_TYPE(exception), exception,
+                                                   traceback ? traceback : Py_None)
+                             : NULL;
     PyObject *nothing = lines ? PyUnicode_New(0, 0) : NULL;
     PyObject *text = nothing ? PyUnicode_Join(nothing, lines) : NULL;
     Py_XDECREF(nothing);

@@ -1,6 +1,6 @@
-/* Keys are made once and shared by all environs: their hash is known, and a dict finds an identical key without comparing text. Names that
- * have no number find theirs in a small table, by the bytes that were sent. Values that come again are shared as well. Everything here is
- * bounded: a client may send a new name or value each time. */
+/* Keys are made once and shared by all environs: their hash is known, and a dict finds an identical key without
+ * comparing text. Names that have no number find theirs in a small table, by the bytes that were sent. Values that come
+ * again are shared as well. Everything here is bounded: a client may send a new name or value each time. */
 #include "fields.h"
 
 #include "base/mem.h"
@@ -58,7 +58,8 @@ void fields_free(struct fields *f) {
 }
 
 static size_t place_of(struct slice name) {
-    unsigned char first = (unsigned char)name.data[0], middle = (unsigned char)name.data[name.len / 2], last = (unsigned char)name.data[name.len - 1];
+    unsigned char first = (unsigned char)name.data[0], middle = (unsigned char)name.data[name.len / 2],
+                  last = (unsigned char)name.data[name.len - 1];
     return (name.len * 7 + first * 5u + middle * 3u + last) % PLACES;
 }
 
@@ -101,7 +102,8 @@ static int add_numbered(struct fields *f, PyObject *environ, enum field_id id, s
     *seen |= UINT64_C(1) << id;
     if (!value) return -1;
     int failed = LIKELY(!is_repeated) ? PyDict_SetItem(environ, key, value)
-                                      : join_value(environ, key, PyDict_GetItemWithError(environ, key), value, id == FIELD_COOKIE ? "; " : ",");
+                                      : join_value(environ, key, PyDict_GetItemWithError(environ, key), value,
+                                                   id == FIELD_COOKIE ? "; " : ",");
     if (text.len > SHARED_VALUE_BYTES) Py_CLEAR(f->values[id]);
     return failed;
 }
@@ -115,7 +117,8 @@ static int add_other(struct fields *f, PyObject *environ, struct slice name, str
     return failed;
 }
 
-/* The body is whole and no longer chunked: its length is known, and Transfer-Encoding is none of the application's business. */
+/* The body is whole and no longer chunked: its length is known, and Transfer-Encoding is none of the application's
+ * business. */
 static int add_length(PyObject *environ, const struct request *r) {
     if (!r->has_content_length && !r->is_chunked) return 0;
     char digits[PY_DECIMAL_BYTES];

@@ -14,8 +14,8 @@ int fields_init(void);
 
 struct fields *fields_new(void);
 void fields_free(struct fields *f);
-/* Sets all fields of the request, which is to be the first that sets any, and CONTENT_LENGTH. Repeated fields are joined. -1 with an
- * exception. */
+/* Sets all fields of the request, which is to be the first that sets any, and CONTENT_LENGTH. Repeated fields are
+ * joined. -1 with an exception. */
 int fields_add(struct fields *f, PyObject *environ, const struct request *r);
 
 #endif

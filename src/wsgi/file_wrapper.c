@@ -1,7 +1,7 @@
 /* A wrapper that can be iterated by anyone, and that the gateway recognises and hands to sendfile(2).
  *
- * Only the exact type is recognised: a subclass may have another idea of its content. Must never send a descriptor whose bytes are not
- * what read() would give, as a compressed file's. */
+ * Only the exact type is recognised: a subclass may have another idea of its content. Must never send a descriptor
+ * whose bytes are not what read() would give, as a compressed file's. */
 #include "file_wrapper.h"
 
 #include "call.h"

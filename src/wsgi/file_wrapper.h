@@ -8,8 +8,8 @@
 int file_wrapper_init(bool use_sendfile);
 /* The type: FileWrapper(filelike, blksize=8192). */
 PyObject *file_wrapper_type(void);
-/* If `result` is a wrapper around a regular file, sends the file from its present position, as far as Content-Length goes, and returns true.
- * False: iterate over it like over anything else. */
+/* If `result` is a wrapper around a regular file, sends the file from its present position, as far as Content-Length
+ * goes, and returns true. False: iterate over it like over anything else. */
 bool file_wrapper_send(struct app_thread *t, PyObject *result, enum reply_result *sent);
 
 #endif

@@ -1,8 +1,8 @@
 /* The WSGI gateway: one call of the application for each request, from environ to close().
  *
- * With one application thread the GIL stays taken from request to request and is let go when the engine waits; with several it is let go
- * after each. Whatever the application raises ends its request and nothing else. Must never return with an object of the request still
- * able to reach the exchange, nor with the response unfinished. */
+ * With one application thread the GIL stays taken from request to request and is let go when the engine waits; with
+ * several it is let go after each. Whatever the application raises ends its request and nothing else. Must never return
+ * with an object of the request still able to reach the exchange, nor with the response unfinished. */
 #include "gateway.h"
 
 #include "app_load.h"
@@ -57,7 +57,8 @@ void gateway_set_forked(bool is_forked) {
 static void describe(char *out, size_t size, const struct exchange *x) {
     const struct request *r = &x->request;
     char target[512];
-    snprintf(out, size, "%.*s %s", SLICE_ARG(request_span(r, r->method)), log_escape(target, sizeof(target), request_span(r, r->target)));
+    snprintf(out, size, "%.*s %s", SLICE_ARG(request_span(r, r->method)),
+             log_escape(target, sizeof(target), request_span(r, r->target)));
 }
 
 static int exit_status_of(PyObject *exception) {
@@ -83,7 +84,8 @@ static void end_forked_child(const struct exchange *x) {
 
 static bool is_exit(PyObject *exception) {
     return !PyErr_GivenExceptionMatches(exception, PyExc_Exception) &&
-           (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) || PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) ||
+           (PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) ||
+            PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) ||
             PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit));
 }
 
@@ -93,7 +95,8 @@ static void log_failure(const struct exchange *x, PyObject *exception, const cha
     describe(request, sizeof(request), x);
     if (is_exit(exception)) {
         exception_append_repr(&what, exception);
-        snprintf(headline, sizeof(headline), "the application raised %.*s %s %s; the worker goes on", SLICE_ARG(buf_slice(&what)), place, request);
+        snprintf(headline, sizeof(headline), "the application raised %.*s %s %s; the worker goes on",
+                 SLICE_ARG(buf_slice(&what)), place, request);
     } else snprintf(headline, sizeof(headline), "error %s %s", place, request);
     exception_log_object(LOG_LEVEL_ERROR, exception, headline);
     buf_release(&what);
@@ -137,7 +140,8 @@ static void send_result(struct app_thread *t, PyObject *result) {
 
 static void run_application(struct app_thread *t) {
     PyObject *arguments[3] = {NULL, t->environ, t->call->functions[CALL_START_RESPONSE]};
-    PyObject *result = PyObject_Vectorcall(gateway.application, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    PyObject *result =
+        PyObject_Vectorcall(gateway.application, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     if (UNLIKELY(gateway.is_forked)) end_forked_child(t->exchange);
     if (UNLIKELY(!result)) {
         fail(t->exchange);
@@ -215,7 +219,8 @@ static void variable(void *ctx UNUSED, struct exchange *x UNUSED, struct slice n
 }
 
 const struct handler *wsgi_handler(const struct settings *s UNUSED, bool is_multiprocess) {
-    static const struct handler handler = {.serve = serve, .idle = idle, .wake = wake, .release = kept_release, .variable = variable};
+    static const struct handler handler = {
+        .serve = serve, .idle = idle, .wake = wake, .release = kept_release, .variable = variable};
     environ_set_multiprocess(is_multiprocess);
     return &handler;
 }

@@ -1,5 +1,5 @@
-/* Reading the request's body. It is complete before the application is called, so nothing here waits for the client; from a file it is read with
- * pread(2), with the GIL let go. Must never touch a body whose request is over. */
+/* Reading the request's body. It is complete before the application is called, so nothing here waits for the client;
+ * from a file it is read with pread(2), with the GIL let go. Must never touch a body whose request is over. */
 #include "input.h"
 
 #include "app_thread.h"
@@ -28,7 +28,8 @@ static uint64_t rest_of(const struct input *in) {
     return in->body->length - in->offset;
 }
 
-/* The optional argument of read(), readline() and readlines(): UINT64_MAX for none, None and negative numbers. False with an exception. */
+/* The optional argument of read(), readline() and readlines(): UINT64_MAX for none, None and negative numbers. False
+ * with an exception. */
 static bool get_size(PyObject *const *arguments, Py_ssize_t count, uint64_t *size) {
     *size = UINT64_MAX;
     if (count > 1) {
@@ -66,7 +67,8 @@ static bool is_serving_thread(void) {
 static PyObject *take(struct input *in, uint64_t size) {
     const struct body *body = in->body;
     uint64_t offset = in->offset;
-    PyObject *bytes = PyBytes_FromStringAndSize(body->file_fd < 0 && size ? body->memory.data + offset : NULL, (Py_ssize_t)size);
+    PyObject *bytes =
+        PyBytes_FromStringAndSize(body->file_fd < 0 && size ? body->memory.data + offset : NULL, (Py_ssize_t)size);
     if (!bytes) return NULL;
     in->offset += size;
     if (body->file_fd < 0 || size == 0) return bytes;

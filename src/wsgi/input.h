@@ -1,4 +1,5 @@
-/* wsgi.input (PEP 3333, "Input and Error Streams"): the body of one request, complete, in memory or in a file. The caller holds the GIL. */
+/* wsgi.input (PEP 3333, "Input and Error Streams"): the body of one request, complete, in memory or in a file. The
+ * caller holds the GIL. */
 #ifndef CSERVE_SRC_WSGI_INPUT_H
 #define CSERVE_SRC_WSGI_INPUT_H
 

@@ -1,5 +1,6 @@
-/* Bodies that the engine still reads from after response_body() has returned. Their references may be given up only with the GIL, but the
- * engine lets go of them from any thread, with its lock held: they wait in a list until a thread with the GIL comes by. */
+/* Bodies that the engine still reads from after response_body() has returned. Their references may be given up only
+ * with the GIL, but the engine lets go of them from any thread, with its lock held: they wait in a list until a thread
+ * with the GIL comes by. */
 #ifndef CSERVE_SRC_WSGI_KEPT_H
 #define CSERVE_SRC_WSGI_KEPT_H
 

@@ -39,7 +39,8 @@ int module_register(void) {
 int module_init(void) {
     /* No subclass of Exception: "except Exception" in an application must not swallow it. */
     request_timeout =
-        PyErr_NewExceptionWithDoc("cserve.RequestTimeout", "Raised in the application when a request has run too long.", PyExc_BaseException, NULL);
+        PyErr_NewExceptionWithDoc("cserve.RequestTimeout", "Raised in the application when a request has run too long.",
+                                  PyExc_BaseException, NULL);
     PyObject *module = request_timeout ? PyImport_ImportModule("cserve") : NULL;
     Py_XDECREF(module);
     return module ? 0 : -1;

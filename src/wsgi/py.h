@@ -1,5 +1,5 @@
-/* Python.h, and the few functions that versions 3.9 to 3.13 spell differently. First include of every file of this folder: base/compiler.h
- * poisons names that Python's inline functions may use. */
+/* Python.h, and the few functions that versions 3.9 to 3.13 spell differently. First include of every file of this
+ * folder: base/compiler.h poisons names that Python's inline functions may use. */
 #ifndef CSERVE_SRC_WSGI_PY_H
 #define CSERVE_SRC_WSGI_PY_H
 
@@ -24,7 +24,8 @@ static inline PyObject *Py_XNewRef(PyObject *object) {
 /* A method with METH_FASTCALL, or METH_FASTCALL | METH_KEYWORDS, in a PyMethodDef. */
 #define PY_FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
 
-/* The attribute, or NULL without an exception if there is none: a miss costs no AttributeError. 1 found, 0 not, -1 exception. */
+/* The attribute, or NULL without an exception if there is none: a miss costs no AttributeError. 1 found, 0 not, -1
+ * exception. */
 static inline int py_find_attribute(PyObject *object, PyObject *name, PyObject **value) {
 #if PY_VERSION_HEX >= 0x030d0000
     return PyObject_GetOptionalAttr(object, name, value);
@@ -78,7 +79,8 @@ UNUSED static COLD bool py_latin1_beyond_ascii(PyObject *text, struct slice *byt
     return true;
 }
 
-/* The bytes of a str as Latin-1, as they stand in memory; they live as long as it. False if it has characters beyond Latin-1. */
+/* The bytes of a str as Latin-1, as they stand in memory; they live as long as it. False if it has characters beyond
+ * Latin-1. */
 static inline __attribute__((always_inline)) bool py_latin1(PyObject *text, struct slice *bytes) {
     if (UNLIKELY(!PyUnicode_IS_COMPACT_ASCII(text))) return py_latin1_beyond_ascii(text, bytes);
     *bytes = slice_make((const char *)((PyASCIIObject *)text + 1), (size_t)((PyASCIIObject *)text)->length);
@@ -97,7 +99,8 @@ static inline struct slice py_decimal(char out[PY_DECIMAL_BYTES], uint64_t numbe
 
 /* Was `text` made by py_text() from these bytes? */
 static inline bool py_text_equals(PyObject *text, struct slice bytes) {
-    return (size_t)PyUnicode_GET_LENGTH(text) == bytes.len && memcmp(PyUnicode_1BYTE_DATA(text), bytes.data, bytes.len) == 0;
+    return (size_t)PyUnicode_GET_LENGTH(text) == bytes.len &&
+           memcmp(PyUnicode_1BYTE_DATA(text), bytes.data, bytes.len) == 0;
 }
 
 #endif

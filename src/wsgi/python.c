@@ -1,6 +1,7 @@
 /* The interpreter's life: configured like the python of the virtual environment, started, forked around, ended.
  *
- * Signals stay cserve's: Python installs no handler. Must never wait without bound for what the application left running. */
+ * Signals stay cserve's: Python installs no handler. Must never wait without bound for what the application left
+ * running. */
 #include "py.h"
 
 #include "app_thread.h"
@@ -30,7 +31,8 @@ static uint64_t stop_max_ms = STOP_MAX_MS;
 
 const char *wsgi_version(void) {
     static char version[32];
-    if (!*version) snprintf(version, sizeof(version), "Python %.*s", (int)strcspn(Py_GetVersion(), " "), Py_GetVersion());
+    if (!*version)
+        snprintf(version, sizeof(version), "Python %.*s", (int)strcspn(Py_GetVersion(), " "), Py_GetVersion());
     return version;
 }
 
@@ -67,7 +69,8 @@ static int initialise(const struct settings *s, const char *python) {
     if (!PyStatus_Exception(status)) status = Py_InitializeFromConfig(&config);
     PyConfig_Clear(&config);
     if (!PyStatus_Exception(status)) return 0;
-    log_error("cannot start %s as '%s': %s", wsgi_version(), python, status.err_msg ? status.err_msg : "it asked to exit");
+    log_error("cannot start %s as '%s': %s", wsgi_version(), python,
+              status.err_msg ? status.err_msg : "it asked to exit");
     return -1;
 }
 
@@ -100,7 +103,8 @@ static int extend_path(const struct settings *s) {
     return failed ? -1 : 0;
 }
 
-/* The process layer has pointed descriptors 1 and 2 at the log: lines must get there when they are written, not when a buffer is full. */
+/* The process layer has pointed descriptors 1 and 2 at the log: lines must get there when they are written, not when a
+ * buffer is full. */
 static int flush_lines(const char *name) {
     PyObject *stream = PySys_GetObject(name); /* borrowed */
     if (!stream || stream == Py_None) return 0;
@@ -115,11 +119,12 @@ static int flush_lines(const char *name) {
 }
 
 static int prepare(const struct settings *s) {
-    if (extend_path(s) || module_init() || call_init() || reply_init() || input_init() || errors_init() || file_wrapper_init(s->sendfile) ||
-        environ_init(s) || gateway_init(s))
+    if (extend_path(s) || module_init() || call_init() || reply_init() || input_init() || errors_init() ||
+        file_wrapper_init(s->sendfile) || environ_init(s) || gateway_init(s))
         return -1;
     if (s->capture_output && (flush_lines("stdout") || flush_lines("stderr"))) return -1;
-    if (enable_faulthandler()) exception_log(LOG_LEVEL_WARNING, "no Python stack will be logged when a worker crashes or hangs");
+    if (enable_faulthandler())
+        exception_log(LOG_LEVEL_WARNING, "no Python stack will be logged when a worker crashes or hangs");
     app_thread_adopt_main();
     return app_thread_self() ? 0 : -1;
 }
@@ -158,7 +163,8 @@ void wsgi_freeze(void) {
     PyObject *gc = PyImport_ImportModule("gc");
     PyObject *collected = gc ? PyObject_CallMethod(gc, "collect", NULL) : NULL;
     PyObject *frozen = collected ? PyObject_CallMethod(gc, "freeze", NULL) : NULL;
-    if (!frozen) exception_log(LOG_LEVEL_WARNING, "cannot freeze the application's objects; workers will share less memory");
+    if (!frozen)
+        exception_log(LOG_LEVEL_WARNING, "cannot freeze the application's objects; workers will share less memory");
     Py_XDECREF(frozen);
     Py_XDECREF(collected);
     Py_XDECREF(gc);
@@ -191,13 +197,15 @@ char *wsgi_other_threads(void) {
 
 /* ---- the end ---- */
 
-/* Ends the process if the interpreter does not end: a thread that is no daemon may run for ever, and an atexit function too. */
+/* Ends the process if the interpreter does not end: a thread that is no daemon may run for ever, and an atexit function
+ * too. */
 static void *watch_stop(void *argument UNUSED) {
     struct timespec rest = {.tv_sec = (time_t)(stop_max_ms / 1000), .tv_nsec = (long)(stop_max_ms % 1000) * 1000000};
     while (nanosleep(&rest, &rest) && errno == EINTR) {
     }
-    log_warning("the application's threads or atexit functions did not end within %llu ms; the process leaves without them",
-                (unsigned long long)stop_max_ms);
+    log_warning(
+        "the application's threads or atexit functions did not end within %llu ms; the process leaves without them",
+        (unsigned long long)stop_max_ms);
     _exit(0);
 }
 

@@ -1,7 +1,9 @@
-/* The body, by the kind of object that the application returned: a list or tuple without an iterator and with its length known, our own file
- * wrapper by sendfile(2), everything else one piece at a time, each on its way to the client before the next is asked for.
+/* The body, by the kind of object that the application returned: a list or tuple without an iterator and with its
+ * length known, our own file wrapper by sendfile(2), everything else one piece at a time, each on its way to the client
+ * before the next is asked for.
  *
- * The GIL is let go where a piece is so large that others gain by it. Must never ask for a piece after the client has gone. */
+ * The GIL is let go where a piece is so large that others gain by it. Must never ask for a piece after the client has
+ * gone. */
 #include "reply.h"
 
 #include "call.h"
@@ -93,7 +95,8 @@ static enum reply_result add_piece(struct app_thread *t, PyObject *piece) {
 static enum reply_result send_pieces(struct app_thread *t, PyObject *pieces) {
     enum reply_result result = REPLY_DONE;
     buf_reset(&t->gathered);
-    for (Py_ssize_t i = 0; result == REPLY_DONE && i < PyTuple_GET_SIZE(pieces); i++) result = add_piece(t, PyTuple_GET_ITEM(pieces, i));
+    for (Py_ssize_t i = 0; result == REPLY_DONE && i < PyTuple_GET_SIZE(pieces); i++)
+        result = add_piece(t, PyTuple_GET_ITEM(pieces, i));
     return result == REPLY_DONE ? flush_gathered(t) : result;
 }
 
@@ -173,7 +176,8 @@ enum reply_result reply_send(struct app_thread *t, PyObject *result) {
     bool is_sequence = PyList_CheckExact(result) || PyTuple_CheckExact(result);
     if (is_sequence && !check_started(t->call)) return REPLY_RAISED;
     if (UNLIKELY(PyUnicode_Check(result) || PyBytes_Check(result) || result == Py_None)) {
-        PyErr_Format(PyExc_TypeError, "a WSGI application must return an iterable of bytes, not %.100s", Py_TYPE(result)->tp_name);
+        PyErr_Format(PyExc_TypeError, "a WSGI application must return an iterable of bytes, not %.100s",
+                     Py_TYPE(result)->tp_name);
         return REPLY_RAISED;
     }
     enum reply_result sent = send_body(t, result);

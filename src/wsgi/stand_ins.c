@@ -36,9 +36,10 @@ static PyObject *log_at(enum log_level level, PyObject *const *arguments, Py_ssi
     Py_RETURN_NONE;
 }
 
-#define LOG_METHOD(name, level)                                                                                                                      \
-    static PyObject *log_##name(PyObject *self UNUSED, PyObject *const *arguments, Py_ssize_t count, PyObject *names UNUSED) {                       \
-        return log_at(level, arguments, count);                                                                                                      \
+#define LOG_METHOD(name, level)                                                                                        \
+    static PyObject *log_##name(PyObject *self UNUSED, PyObject *const *arguments, Py_ssize_t count,                   \
+                                PyObject *names UNUSED) {                                                              \
+        return log_at(level, arguments, count);                                                                        \
     }
 LOG_METHOD(debug_method, LOG_LEVEL_DEBUG)
 LOG_METHOD(info_method, LOG_LEVEL_INFO)
@@ -95,12 +96,14 @@ static PyObject *list_of(const struct string_list *strings) {
 }
 
 static PyObject *make_cfg(const struct settings *s) {
-    return make(Py_BuildValue("{s:N,s:i,s:i,s:d,s:d,s:d,s:K,s:K,s:z,s:z,s:z,s:z,s:z,s:z,s:N,s:N}", "bind", list_of(&s->bind), "workers", s->workers,
-                              "threads", s->threads, "timeout", (double)s->timeout / 1000, "graceful_timeout", (double)s->graceful_timeout / 1000,
-                              "keepalive", (double)s->keepalive / 1000, "max_requests", (unsigned long long)s->max_requests, "max_requests_jitter",
-                              (unsigned long long)s->max_requests_jitter, "wsgi_app", s->wsgi_app, "chdir", s->chdir, "pidfile", s->pidfile,
-                              "proc_name", s->proc_name, "accesslog", s->accesslog, "errorlog", s->errorlog, "preload_app",
-                              PyBool_FromLong(s->preload_app), "raw_env", list_of(&s->raw_env)));
+    return make(
+        Py_BuildValue("{s:N,s:i,s:i,s:d,s:d,s:d,s:K,s:K,s:z,s:z,s:z,s:z,s:z,s:z,s:N,s:N}", "bind", list_of(&s->bind),
+                      "workers", s->workers, "threads", s->threads, "timeout", (double)s->timeout / 1000,
+                      "graceful_timeout", (double)s->graceful_timeout / 1000, "keepalive", (double)s->keepalive / 1000,
+                      "max_requests", (unsigned long long)s->max_requests, "max_requests_jitter",
+                      (unsigned long long)s->max_requests_jitter, "wsgi_app", s->wsgi_app, "chdir", s->chdir, "pidfile",
+                      s->pidfile, "proc_name", s->proc_name, "accesslog", s->accesslog, "errorlog", s->errorlog,
+                      "preload_app", PyBool_FromLong(s->preload_app), "raw_env", list_of(&s->raw_env)));
 }
 
 PyObject *stand_in_server(const struct settings *s) {
@@ -108,8 +111,8 @@ PyObject *stand_in_server(const struct settings *s) {
 }
 
 PyObject *stand_in_worker(const struct settings *s, unsigned seat, uint64_t age) {
-    return make(Py_BuildValue("{s:i,s:i,s:K,s:I,s:N,s:O}", "pid", (int)getpid(), "ppid", (int)getppid(), "age", (unsigned long long)age, "worker_id",
-                              seat, "cfg", make_cfg(s), "log", log_object));
+    return make(Py_BuildValue("{s:i,s:i,s:K,s:I,s:N,s:O}", "pid", (int)getpid(), "ppid", (int)getppid(), "age",
+                              (unsigned long long)age, "worker_id", seat, "cfg", make_cfg(s), "log", log_object));
 }
 
 static PyObject *upper_text(struct slice name) {
@@ -123,7 +126,8 @@ static PyObject *make_headers(const struct request *r) {
     PyObject *headers = PyList_New(0);
     for (uint32_t i = 0; headers && i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
-        PyObject *pair = Py_BuildValue("(NN)", upper_text(request_span(r, f->name)), py_text(request_span(r, f->value)));
+        PyObject *pair =
+            Py_BuildValue("(NN)", upper_text(request_span(r, f->name)), py_text(request_span(r, f->value)));
         if (!pair || PyList_Append(headers, pair)) Py_CLEAR(headers);
         Py_XDECREF(pair);
     }
@@ -133,7 +137,8 @@ static PyObject *make_headers(const struct request *r) {
 PyObject *stand_in_request(const struct request *r) {
     return make(Py_BuildValue("{s:N,s:N,s:N,s:N,s:(ii),s:N}", "method", py_text(request_span(r, r->method)), "uri",
                               py_text(request_span(r, r->target)), "path", py_text(request_span(r, r->path)), "query",
-                              py_text(request_span(r, r->query)), "version", 1, (int)r->minor_version, "headers", make_headers(r)));
+                              py_text(request_span(r, r->query)), "version", 1, (int)r->minor_version, "headers",
+                              make_headers(r)));
 }
 
 PyObject *stand_in_response(const struct response *r) {
@@ -143,5 +148,6 @@ PyObject *stand_in_response(const struct response *r) {
         status = slice_make(line.data + protocol, line.len - protocol);
         status.len = slice_find(status, '\r');
     }
-    return make(Py_BuildValue("{s:N,s:i,s:K}", "status", py_text(status), "status_code", (int)r->status, "sent", (unsigned long long)r->sent_bytes));
+    return make(Py_BuildValue("{s:N,s:i,s:K}", "status", py_text(status), "status_code", (int)r->status, "sent",
+                              (unsigned long long)r->sent_bytes));
 }

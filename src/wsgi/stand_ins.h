@@ -1,5 +1,5 @@
-/* What hooks are given in the places where Gunicorn passes its own objects: the attributes that such functions use. New references, NULL
- * with an exception; the caller holds the GIL. */
+/* What hooks are given in the places where Gunicorn passes its own objects: the attributes that such functions use. New
+ * references, NULL with an exception; the caller holds the GIL. */
 #ifndef CSERVE_SRC_WSGI_STAND_INS_H
 #define CSERVE_SRC_WSGI_STAND_INS_H
 

@@ -1,14 +1,15 @@
-/* start_response() (PEP 3333, "The start_response() Callable"): hands status and headers to the engine, which composes the head at once
- * and keeps it until the first byte of the body.
+/* start_response() (PEP 3333, "The start_response() Callable"): hands status and headers to the engine, which composes
+ * the head at once and keeps it until the first byte of the body.
  *
- * Nothing but exact types is touched between the first and the last header, so no code of the application runs in between. Must never
- * let through what is not str, not Latin-1, or not accepted by the engine. */
+ * Nothing but exact types is touched between the first and the last header, so no code of the application runs in
+ * between. Must never let through what is not str, not Latin-1, or not accepted by the engine. */
 #include "call.h"
 
 #include "http/response.h"
 
 static COLD void refuse_text(PyObject *text, const char *what) {
-    if (PyUnicode_Check(text)) PyErr_Format(PyExc_ValueError, "%s %A has characters that are not Latin-1; encode them first", what, text);
+    if (PyUnicode_Check(text))
+        PyErr_Format(PyExc_ValueError, "%s %A has characters that are not Latin-1; encode them first", what, text);
     else PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", what, Py_TYPE(text)->tp_name);
 }
 
@@ -24,11 +25,13 @@ static int add_header(struct exchange *x, PyObject *header) {
         PyErr_Format(PyExc_TypeError, "a header must be a tuple (name, value), not %R", header);
         return -1;
     }
-    if (!get_text(PyTuple_GET_ITEM(header, 0), &name, "a header's name") || !get_text(PyTuple_GET_ITEM(header, 1), &value, "a header's value"))
+    if (!get_text(PyTuple_GET_ITEM(header, 0), &name, "a header's name") ||
+        !get_text(PyTuple_GET_ITEM(header, 1), &value, "a header's value"))
         return -1;
     const char *fault = response_add(x, name, value);
     if (LIKELY(!fault)) return 0;
-    PyErr_Format(PyExc_ValueError, "the header %A: %A is %s", PyTuple_GET_ITEM(header, 0), PyTuple_GET_ITEM(header, 1), fault);
+    PyErr_Format(PyExc_ValueError, "the header %A: %A is %s", PyTuple_GET_ITEM(header, 0), PyTuple_GET_ITEM(header, 1),
+                 fault);
     return -1;
 }
 
@@ -49,7 +52,8 @@ static int start(struct exchange *x, PyObject *status, PyObject *headers) {
     return 0;
 }
 
-/* The rule of exc_info: too late for another head, the application's exception goes on its way. True if the call may proceed. */
+/* The rule of exc_info: too late for another head, the application's exception goes on its way. True if the call may
+ * proceed. */
 static bool may_start(struct call *c, PyObject *exc_info) {
     bool has_exc_info = exc_info && exc_info != Py_None;
     if (LIKELY(!has_exc_info && !c->is_started)) return true;
@@ -62,12 +66,14 @@ static bool may_start(struct call *c, PyObject *exc_info) {
         return false;
     }
     if (!response_is_head_sent(&c->exchange->response)) return true;
-    PyObject *type = PyTuple_GET_ITEM(exc_info, 0), *value = PyTuple_GET_ITEM(exc_info, 1), *traceback = PyTuple_GET_ITEM(exc_info, 2);
+    PyObject *type = PyTuple_GET_ITEM(exc_info, 0), *value = PyTuple_GET_ITEM(exc_info, 1),
+             *traceback = PyTuple_GET_ITEM(exc_info, 2);
     if (!PyExceptionClass_Check(type)) {
         PyErr_SetString(PyExc_TypeError, "exc_info holds no exception");
         return false;
     }
-    PyErr_Restore(Py_NewRef(type), value == Py_None ? NULL : Py_NewRef(value), traceback == Py_None ? NULL : Py_NewRef(traceback));
+    PyErr_Restore(Py_NewRef(type), value == Py_None ? NULL : Py_NewRef(value),
+                  traceback == Py_None ? NULL : Py_NewRef(traceback));
     return false;
 }
 
@@ -80,7 +86,8 @@ static bool gather(PyObject *const *arguments, Py_ssize_t count, PyObject *names
         PyObject *name = PyTuple_GET_ITEM(names, i);
         int at = 0;
         while (at < 3 && PyUnicode_CompareWithASCIIString(name, parameters[at])) at++;
-        if (at == 3 && PyUnicode_CompareWithASCIIString(name, "response_headers") == 0) at = 1; /* PEP 3333's name of it */
+        if (at == 3 && PyUnicode_CompareWithASCIIString(name, "response_headers") == 0)
+            at = 1; /* PEP 3333's name of it */
         if (at == 3 || gathered[at]) {
             PyErr_Format(PyExc_TypeError, "start_response(): argument %R is unknown or given twice", name);
             return false;

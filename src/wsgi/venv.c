@@ -1,5 +1,6 @@
-/* A virtual environment is a directory with pyvenv.cfg and bin/python (PEP 405); told that path as sys.executable, Python finds the
- * rest itself. The version is compared here, because a wrong one would only show as modules that cannot be found. */
+/* A virtual environment is a directory with pyvenv.cfg and bin/python (PEP 405); told that path as sys.executable,
+ * Python finds the rest itself. The version is compared here, because a wrong one would only show as modules that
+ * cannot be found. */
 #include "py.h"
 
 #include "venv.h"
@@ -37,8 +38,8 @@ static char *base_python(void) {
 #endif
     char *found = search_path();
     if (!found)
-        log_error("cannot find python%d.%d: neither where the build found it nor in PATH; install it or set virtualenv", PY_MAJOR_VERSION,
-                  PY_MINOR_VERSION);
+        log_error("cannot find python%d.%d: neither where the build found it nor in PATH; install it or set virtualenv",
+                  PY_MAJOR_VERSION, PY_MINOR_VERSION);
     return found;
 }
 
@@ -67,8 +68,9 @@ static size_t read_config(const char *virtualenv, char *data, size_t size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, data, size);
     if (length < 0)
-        log_error("the virtual environment '%s' cannot be used: '%s': %s; make it anew, or set virtualenv to another directory", virtualenv, path,
-                  strerror(errno));
+        log_error("the virtual environment '%s' cannot be used: '%s': %s; make it anew, or set virtualenv to another "
+                  "directory",
+                  virtualenv, path, strerror(errno));
     fd_close(&fd);
     mem_free(path);
     return length < 0 ? 0 : (size_t)length;
@@ -80,9 +82,11 @@ static bool check_version(const char *virtualenv) {
     if (config.len == 0) return false;
     bool is_told = find_key(config, SLICE("version"), &version) || find_key(config, SLICE("version_info"), &version);
     if (!is_told || is_our_version(version)) return true;
-    log_error("the virtual environment '%s' is of Python %.*s, but this cserve embeds Python %d.%d; make it anew with python%d.%d, or build "
+    log_error("the virtual environment '%s' is of Python %.*s, but this cserve embeds Python %d.%d; make it anew with "
+              "python%d.%d, or build "
               "cserve with PYTHON='%s/bin/python'",
-              virtualenv, SLICE_ARG(version), PY_MAJOR_VERSION, PY_MINOR_VERSION, PY_MAJOR_VERSION, PY_MINOR_VERSION, virtualenv);
+              virtualenv, SLICE_ARG(version), PY_MAJOR_VERSION, PY_MINOR_VERSION, PY_MAJOR_VERSION, PY_MINOR_VERSION,
+              virtualenv);
     return false;
 }
 
@@ -91,7 +95,8 @@ char *venv_find_python(const struct settings *s) {
     if (!check_version(s->virtualenv)) return NULL;
     char *python = mem_printf("%s/bin/python", s->virtualenv);
     if (is_executable(python)) return python;
-    log_error("the virtual environment '%s' cannot be used: '%s': %s; make it anew", s->virtualenv, python, strerror(errno));
+    log_error("the virtual environment '%s' cannot be used: '%s': %s; make it anew", s->virtualenv, python,
+              strerror(errno));
     mem_free(python);
     return NULL;
 }

@@ -4,8 +4,8 @@
 
 #include "config/settings.h"
 
-/* Path of the interpreter whose sys.prefix and site-packages are to be ours. NULL after logging why: the environment does not exist, or
- * is of another version than the one this binary embeds. Caller frees. */
+/* Path of the interpreter whose sys.prefix and site-packages are to be ours. NULL after logging why: the environment
+ * does not exist, or is of another version than the one this binary embeds. Caller frees. */
 char *venv_find_python(const struct settings *s);
 
 #endif

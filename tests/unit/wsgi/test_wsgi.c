@@ -1,5 +1,5 @@
-/* The gateway's insides that cannot be seen from outside at will: prepared environs beside environs that are made from nothing, bodies
- * that are let go by other threads, RequestTimeout. */
+/* The gateway's insides that cannot be seen from outside at will: prepared environs beside environs that are made from
+ * nothing, bodies that are let go by other threads, RequestTimeout. */
 #include "../../../src/wsgi/environ.h"
 
 #include "../../../src/wsgi/app_thread.h"
@@ -24,8 +24,16 @@
 #define FIELDS_MAX 32
 
 static const char *const lines[] = {
-    "GET / HTTP/1.1",     "GET /a HTTP/1.1",     "GET /a HTTP/1.0",   "GET /%61?x=%20 HTTP/1.1", "GET /gr%C3%BC%C3%9Fe HTTP/1.1",
-    "DELETE /a HTTP/1.1", "GET /app/x HTTP/1.1", "GET /app HTTP/1.1", "HEAD /a?b HTTP/1.1",      "OPTIONS * HTTP/1.1",
+    "GET / HTTP/1.1",
+    "GET /a HTTP/1.1",
+    "GET /a HTTP/1.0",
+    "GET /%61?x=%20 HTTP/1.1",
+    "GET /gr%C3%BC%C3%9Fe HTTP/1.1",
+    "DELETE /a HTTP/1.1",
+    "GET /app/x HTTP/1.1",
+    "GET /app HTTP/1.1",
+    "HEAD /a?b HTTP/1.1",
+    "OPTIONS * HTTP/1.1",
     "POST / HTTP/1.1",
 };
 
@@ -42,7 +50,8 @@ static const char *const blocks[] = {
 };
 
 static struct name_value scheme_items[] = {{"X-FORWARDED-PROTO", "https"}};
-static char script_name[] = "SCRIPT_NAME", remote_user[] = "REMOTE_USER", *forwarder_items[] = {script_name, remote_user};
+static char script_name[] = "SCRIPT_NAME", remote_user[] = "REMOTE_USER",
+            *forwarder_items[] = {script_name, remote_user};
 static char server_header[] = "cserve";
 
 static struct settings settings = {
@@ -74,7 +83,8 @@ struct parsed {
 };
 
 /* False if the engine refuses it. */
-static bool parse(struct parsed *p, const char *line, const char *block, const struct peer *peer, const struct peer *local) {
+static bool parse(struct parsed *p, const char *line, const char *block, const struct peer *peer,
+                  const struct peer *local) {
     memset(p, 0, sizeof(*p));
     body_init(&p->request.body);
     buf_printf(&p->text, "%s\r\n%s\r\n", line, block);
@@ -95,7 +105,8 @@ static void parsed_release(struct parsed *p) {
 /* What an application may do to its own environ. */
 static void spoil(PyObject *environ) {
     PyObject *text = PyUnicode_FromString("spoiled"), *keys = PyDict_Keys(environ);
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(keys); i++) assert_int_equal(PyDict_SetItem(environ, PyList_GET_ITEM(keys, i), text), 0);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(keys); i++)
+        assert_int_equal(PyDict_SetItem(environ, PyList_GET_ITEM(keys, i), text), 0);
     assert_int_equal(PyDict_SetItemString(environ, "HTTP_SPOILED", text), 0);
     Py_DECREF(keys);
     Py_DECREF(text);
@@ -108,7 +119,8 @@ static void explain(PyObject *fast, PyObject *slow) {
     fprintf(stderr, "\n");
 }
 
-static void compare_once(struct environ_maker *fast, struct call *call, unsigned choice, const struct peer *peer, const struct peer *local) {
+static void compare_once(struct environ_maker *fast, struct call *call, unsigned choice, const struct peer *peer,
+                         const struct peer *local) {
     struct parsed p;
     unsigned line = choice % ARRAY_LENGTH(lines), block = choice / 64 % ARRAY_LENGTH(blocks);
     if (parse(&p, lines[line], blocks[block], peer, local)) {
@@ -131,9 +143,10 @@ static void compare_once(struct environ_maker *fast, struct call *call, unsigned
 
 static void test_prepared_environs_are_as_those_made_from_nothing(void **state) {
     (void)state;
-    const struct peer locals[] = {make_peer("127.0.0.1", 8000, false), make_peer("0.0.0.0", 81, false), make_peer("", 0, true)};
-    const struct peer peers[] = {make_peer("127.0.0.1", 4711, false), make_peer("127.0.0.1", 4712, false), make_peer("192.0.2.1", 4711, false),
-                                 make_peer("", 0, true)};
+    const struct peer locals[] = {make_peer("127.0.0.1", 8000, false), make_peer("0.0.0.0", 81, false),
+                                  make_peer("", 0, true)};
+    const struct peer peers[] = {make_peer("127.0.0.1", 4711, false), make_peer("127.0.0.1", 4712, false),
+                                 make_peer("192.0.2.1", 4711, false), make_peer("", 0, true)};
     static struct cidr everyone;
     struct environ_maker *maker = environ_maker_new();
     struct call *calls[] = {call_new(), call_new()};
@@ -141,8 +154,8 @@ static void test_prepared_environs_are_as_those_made_from_nothing(void **state) 
     settings.forwarded_allow_ips = (struct address_set){&everyone, 0, false};
     for (int i = 0; i < ROUNDS; i++) {
         settings.forwarded_allow_ips.everyone = rand_r(&seed) % 2;
-        compare_once(maker, calls[rand_r(&seed) % 2], (unsigned)rand_r(&seed), &peers[rand_r(&seed) % ARRAY_LENGTH(peers)],
-                     &locals[rand_r(&seed) % ARRAY_LENGTH(locals)]);
+        compare_once(maker, calls[rand_r(&seed) % 2], (unsigned)rand_r(&seed),
+                     &peers[rand_r(&seed) % ARRAY_LENGTH(peers)], &locals[rand_r(&seed) % ARRAY_LENGTH(locals)]);
     }
     assert_true(calls[0]->templates > 0);
     environ_maker_free(maker);
@@ -175,7 +188,8 @@ static void test_bodies_are_let_go_by_other_threads(void **state) {
     PyObject *bytes = PyBytes_FromString("a body that nobody else has");
     Py_ssize_t before = Py_REFCNT(bytes);
     pthread_t threads[8];
-    for (size_t i = 0; i < ARRAY_LENGTH(threads); i++) assert_int_equal(pthread_create(&threads[i], NULL, release_it, kept_new(bytes)), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, release_it, kept_new(bytes)), 0);
     for (size_t i = 0; i < ARRAY_LENGTH(threads); i++) pthread_join(threads[i], NULL);
     assert_int_equal(Py_REFCNT(bytes), before + 8);
     assert_true(kept_is_waiting());
