@@ -24,7 +24,7 @@ struct CACHE_ALIGNED row {
     _Atomic uint64_t spawned_ms; /* CLOCK_MONOTONIC */
     /* the worker's */
     _Atomic uint32_t stage;           /* enum worker_stage */
-    _Atomic uint32_t wants_recycling; /* max_requests is reached */
+    _Atomic uint32_t wants_recycling; /* enum slot_recycling: why the worker asks for it */
     /* the engine's */
     struct activity activity;
 };

@@ -59,8 +59,9 @@ struct slot {
     const struct settings *settings;
     uint64_t due_ms; /* CLOCK_NEVER: nothing is due */
     uint64_t spawned_ms;
-    uint64_t ready_ms; /* 0 until it reported ready */
-    unsigned failures; /* deaths in a row before it was ready or soon after */
+    uint64_t ready_ms;   /* 0 until it reported ready */
+    uint64_t stopped_ms; /* when somebody stopped it (SIGSTOP); 0: it runs */
+    unsigned failures;   /* deaths in a row before it was ready or soon after */
     enum slot_verdict verdict;
     enum slot_recycling recycling;
     unsigned replacement; /* index + 1 of the slot that is to take the seat over; 0: none */

@@ -12,7 +12,8 @@ void news_read_row(struct arbiter *a, struct slot *s) {
         slot_handle(s, SLOT_ON_READY, a->now_ms);
         log_info("worker %u (pid %d) is ready after %.2f s", s->seat, s->pid, (double)(s->ready_ms - s->spawned_ms) / 1000);
     }
-    if (s->state == SLOT_READY && !s->recycling && atomic_load(&r->wants_recycling)) s->recycling = SLOT_RECYCLE_REQUESTS;
+    enum slot_recycling wish = (enum slot_recycling)atomic_load(&r->wants_recycling);
+    if (s->state == SLOT_READY && !s->recycling && wish <= SLOT_RECYCLE_HUNG) s->recycling = wish;
 }
 
 void news_read_rows(struct arbiter *a) {

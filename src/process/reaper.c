@@ -83,6 +83,14 @@ static void bury_template(struct arbiter *a, struct generation *g, int status) {
     if (!was_ready) reload_note_failure(a, g, NULL, failure_of(status));
 }
 
+/* Somebody stopped a child, or let it go on. */
+static void note_stop(struct arbiter *a, struct slot *s, int status) {
+    if (!s) return;
+    s->stopped_ms = WIFSTOPPED(status) ? a->now_ms : 0;
+    if (s->stopped_ms) log_warning("worker %u (pid %d) was stopped by SIG%s", s->seat, s->pid, sigabbrev_np(WSTOPSIG(status)));
+    else log_info("worker %u (pid %d) goes on", s->seat, s->pid);
+}
+
 static struct slot *find_slot(struct arbiter *a, pid_t pid) {
     for (unsigned i = 0; i < a->slots_used; i++)
         if (a->slots[i].pid == pid) return &a->slots[i];
@@ -104,9 +112,10 @@ void reaper_run(struct arbiter *a) {
     pid_t pid;
     struct generation *g;
     news_hear_templates(a);
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
         struct slot *s = find_slot(a, pid);
-        if (s) bury_worker(a, s, status);
+        if (WIFSTOPPED(status) || WIFCONTINUED(status)) note_stop(a, s, status);
+        else if (s) bury_worker(a, s, status);
         else if ((g = find_template(a, pid))) bury_template(a, g, status);
         else if (pid == a->upgrade_pid) reexec_note_check(a, status);
         else log_debug("collected process %d, which was none of ours", pid);

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "http/server.h"
+#include "process/privileges.h"
 
 #include <errno.h>
 
@@ -60,6 +61,7 @@ void reload_begin(struct arbiter *a) {
         return;
     }
     a->generations++;
+    privileges_give_logs(s);
     g->phase = s->preload_app ? GENERATION_LOADING : GENERATION_CANARY;
     /* What SIGTTIN and SIGTTOU made of the number holds until the setting itself changes. */
     if (s->workers == a->current->settings->workers) g->seats = a->current->seats;
@@ -130,6 +132,7 @@ static void commit(struct arbiter *a) {
     socket_set_announce(&a->current->sockets, &old->sockets);
     reload_retire(a, old);
     switch_log(a, s);
+    privileges_give_logs(s);
     note_exit_command(a, s);
     source_watch_start(&a->sources, s);
     sockets_store(&a->sockets);

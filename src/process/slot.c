@@ -40,6 +40,7 @@ static void await_template(struct slot *s, uint64_t now_ms) {
 static void await_boot(struct slot *s, uint64_t now_ms) {
     s->spawned_ms = now_ms;
     s->ready_ms = 0;
+    s->stopped_ms = 0;
     s->verdict = SLOT_NOT_KILLED;
     s->due_ms = deadline(now_ms, s->settings->boot_timeout);
 }

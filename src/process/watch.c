@@ -30,9 +30,16 @@ static uint64_t task_deadline(const struct arbiter *a, const struct slot *s, con
     return started_ms + s->settings->timeout + HUNG_GRACE_MS;
 }
 
+/* A worker that somebody stopped and forgot is as good as hung, whether it runs a request or holds up those who connect. */
+static uint64_t stop_deadline(const struct arbiter *a, const struct slot *s) {
+    if (!s->stopped_ms) return CLOCK_NEVER;
+    uint64_t since_ms = s->stopped_ms < a->resumed_ms ? a->resumed_ms : s->stopped_ms;
+    return since_ms + s->settings->timeout + HUNG_GRACE_MS;
+}
+
 static uint64_t slot_task_deadline(const struct arbiter *a, const struct slot *s) {
     const struct task *tasks = a->board->rows[s->index].activity.tasks;
-    uint64_t first = CLOCK_NEVER;
+    uint64_t first = stop_deadline(a, s);
     for (int i = 0; i < s->settings->threads && i < ACTIVITY_TASKS; i++) first = earlier(first, task_deadline(a, s, &tasks[i]));
     return first;
 }
@@ -50,7 +57,8 @@ void watch_note_lateness(struct arbiter *a) {
 static void abort_hung(struct arbiter *a, struct slot *s) {
     char tasks[512];
     death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks, sizeof(tasks));
-    log_error("worker %u (pid %d) exceeds timeout, %.0f s,%s; aborting it", s->seat, s->pid, (double)s->settings->timeout / 1000, tasks);
+    log_error("worker %u (pid %d) exceeds timeout, %.0f s,%s; aborting it", s->seat, s->pid, (double)s->settings->timeout / 1000,
+              tasks[0] ? tasks : " while it is stopped");
     slot_handle(s, SLOT_ON_HUNG, a->now_ms);
 }
 

@@ -9,6 +9,7 @@
 #include "http/server.h"
 #include "io/signals.h"
 #include "process/child.h"
+#include "process/slot.h"
 #include "wsgi/wsgi.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ static void on_lifeline(struct loop_source *source, uint32_t events) {
 
 static void on_recycle(void *ctx) {
     const struct worker *w = ctx;
-    atomic_store(&w->row->wants_recycling, 1);
+    atomic_store(&w->row->wants_recycling, SLOT_RECYCLE_REQUESTS);
     links_tell_arbiter(w->links);
 }
 
@@ -70,7 +71,8 @@ static void *interrupt(void *index) {
 }
 
 /* Waiting for the GIL is not for the engine's threads. */
-static void on_timeout(void *ctx UNUSED, unsigned index) {
+static void on_timeout(void *ctx, unsigned index) {
+    const struct worker *w = ctx;
     pthread_t thread;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -78,6 +80,8 @@ static void on_timeout(void *ctx UNUSED, unsigned index) {
     int fault = pthread_create(&thread, &attributes, interrupt, (void *)(uintptr_t)index);
     if (fault) log_error("cannot interrupt application thread %u: %s", index, strerror(fault));
     pthread_attr_destroy(&attributes);
+    atomic_store(&w->row->wants_recycling, SLOT_RECYCLE_HUNG);
+    links_tell_arbiter(w->links);
 }
 
 /* ---- threads ---- */
@@ -164,6 +168,7 @@ static struct server *make_server(const struct worker *w, const struct handler *
         .on_recycle = on_recycle,
         .on_recycle_ctx = (void *)w,
         .on_timeout = s->threads > 1 ? on_timeout : NULL,
+        .on_timeout_ctx = (void *)w,
     };
     return server_new(&config);
 }

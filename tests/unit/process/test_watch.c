@@ -100,6 +100,19 @@ static void graceful_timeout_ends_a_worker_that_does_not(void **state) {
     arbiter_end(a);
 }
 
+static void a_stopped_worker_is_aborted_even_when_idle(void **state) {
+    struct arbiter *a = serving_arbiter(FOUR "timeout = 10\n");
+    struct slot *s = seat(a, 1);
+    (void)state;
+    s->stopped_ms = a->now_ms;
+    turn_after(a, 10000 + GRACE_MS - 1);
+    assert_int_equal(s->state, SLOT_READY);
+    turn_after(a, 1);
+    assert_int_equal(s->state, SLOT_ABORTING);
+    assert_int_equal(seat(a, 2)->state, SLOT_READY);
+    arbiter_end(a);
+}
+
 /* ---- time that nobody had ---- */
 
 static void a_late_arbiter_gives_everybody_the_full_time_again(void **state) {
@@ -238,6 +251,7 @@ int main(void) {
         cmocka_unit_test(the_loop_wakes_for_the_first_deadline_and_seldom_when_idle),
         cmocka_unit_test(a_retiring_worker_is_watched_too),
         cmocka_unit_test(graceful_timeout_ends_a_worker_that_does_not),
+        cmocka_unit_test(a_stopped_worker_is_aborted_even_when_idle),
         cmocka_unit_test(a_late_arbiter_gives_everybody_the_full_time_again),
         cmocka_unit_test(an_arbiter_in_time_does_not),
         cmocka_unit_test(a_stopped_group_that_goes_on_is_late_too),
