@@ -5,6 +5,8 @@
 #include "base/buf.h"
 #include "base/log.h"
 
+#include <pthread.h>
+
 #define LINE_BYTES     (64 * 1024) /* a longer line is logged in parts */
 #define HEADLINE_BYTES 2048        /* a longer first line would be cut as a headline */
 
@@ -13,6 +15,7 @@ struct errors {
 };
 
 static struct errors *stream;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for interpreters without a GIL; nothing waits inside */
 
 /* The first line as the headline, the rest below it. */
 static void log_lines(struct slice text) {
@@ -33,10 +36,12 @@ static void log_partial(struct errors *e, size_t len) {
 }
 
 static void add(struct errors *e, struct slice text) {
+    pthread_mutex_lock(&lock);
     buf_append_slice(&e->partial, text);
     const char *end = e->partial.len ? memrchr(e->partial.data, '\n', e->partial.len) : NULL;
     if (end) log_partial(e, (size_t)(end - e->partial.data) + 1);
     if (e->partial.len > LINE_BYTES) log_partial(e, e->partial.len);
+    pthread_mutex_unlock(&lock);
 }
 
 static int write_text(struct errors *e, PyObject *text) {
@@ -122,5 +127,8 @@ PyObject *errors_stream(void) {
 }
 
 void errors_flush(void) {
-    if (stream) log_partial(stream, stream->partial.len);
+    if (!stream) return;
+    pthread_mutex_lock(&lock);
+    log_partial(stream, stream->partial.len);
+    pthread_mutex_unlock(&lock);
 }
