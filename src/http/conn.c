@@ -14,7 +14,8 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define MOVE_ON_AFTER 256 /* requests */
+#define MOVE_ON_EVERY 64 /* requests */
+#define MOVE_ON_FIRST 1 /* soon: whoever woke up first has accepted a whole burst */
 #define READS_A_TURN 8 /* so that one uploader does not starve the others */
 #define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
@@ -93,7 +94,7 @@ void conn_await_request(struct conn *c) {
     if (c->may_read) conn_read(c);
     if (c->state != CONN_IDLE) return;
     if (s->is_draining) conn_retire(c);
-    else if (UNLIKELY(c->requests % MOVE_ON_AFTER == MOVE_ON_AFTER - 1) && handover_is_possible(s)) conn_move_on(c);
+    else if (UNLIKELY(c->requests % MOVE_ON_EVERY == MOVE_ON_FIRST) && handover_is_possible(s)) conn_move_on(c);
 }
 
 static void conn_after_output(struct conn *c) {

@@ -24,8 +24,13 @@ uint64_t request_timeout_deadline(const struct server *s) {
 static void answer(struct conn *c) {
     c->is_timed_out = true;
     struct server *s = c->server;
-    if (response_claim(&c->exchange->response)) conn_send_text(c, 504);
-    else log_warning("a response that had begun is cut: its request ran into the timeout of %llu ms", (unsigned long long)s->settings->timeout);
+    char target[160];
+    const struct request *r = &c->exchange->request;
+    log_escape(target, sizeof target, request_span(r, r->target));
+    bool is_ours = response_claim(&c->exchange->response);
+    log_warning("%.*s %s exceeds timeout, %.0f s: %s", SLICE_ARG(request_span(r, r->method)), target, (double)s->settings->timeout / 1000,
+                is_ours ? "its client is answered with 504" : "its response, which has begun, is cut");
+    if (is_ours) conn_send_text(c, 504);
     if (s->config.on_timeout) s->config.on_timeout(s->config.on_timeout_ctx, c->exchange->thread);
 }
 

@@ -45,8 +45,8 @@ def test_no_request_waits_behind_a_slow_one(cserve):
     """Kept-alive connections of the busy worker included: they are handed over."""
     server = cserve(workers=3)
     with connections(server, 24) as clients:
-        owners = {c: c.get('/pid').text for c in clients}
-        assert len(set(owners.values())) == 3
+        for c in clients:
+            c.get('/')
         slow, *others = clients
         slow.send(request(f'/sleep?s={SLOW_REQUEST}'))
         until(lambda: others[0].get('/pid').text and True, 'an answer')
@@ -105,11 +105,13 @@ def test_recycling_under_kept_alive_clients_loses_nothing(cserve):
     pids = set()
 
     def client(c):
-        for _ in range(60):
+        for _ in range(20000):
             pids.add(c.get('/pid').text)
+            if len(pids) > 8:
+                break
     with connections(server, 12) as clients:
         in_parallel(client, clients)
-    assert len(pids) > 3, 'nobody was recycled'
+    assert len(pids) > 8, 'too few were recycled'
 
 
 @pytest.mark.parametrize('hang', ['/spin?s=60', '/sleep?s=60'])
@@ -146,19 +148,22 @@ def application(environ, start_response):
 
 @pytest.mark.parametrize('clients', [6, 64])
 def test_even_load_is_shared_evenly(cserve, clients):
+    """Soon after it began, whoever took the first connections: judged window by window."""
     server = cserve(workers=4)
-    served = collections.Counter()
     lock = threading.Lock()
-    rounds = max(60, 9000 // clients)
 
-    def client(c):
-        mine = collections.Counter(c.get('/pid').text for _ in range(rounds))
-        with lock:
-            served.update(mine)
-    with connections(server, clients) as opened:
+    def window(opened):
+        served = collections.Counter()
+
+        def client(c):
+            mine = collections.Counter(c.get('/pid').text for _ in range(4800 // clients))
+            with lock:
+                served.update(mine)
         in_parallel(client, opened)
-    assert len(served) == 4
-    assert max(served.values()) <= 1.3 * sum(served.values()) / 4, served
+        return max(served.values()) <= 1.3 * sum(served.values()) / 4
+
+    with connections(server, clients) as opened:
+        assert until(lambda: window(opened), 'an even share of the requests', 60 * SLOW)
 
 
 def test_threads_run_requests_side_by_side(cserve):
@@ -233,7 +238,6 @@ def test_a_client_that_is_gone_is_not_served(cserve):
     with server.connect() as busy, server.connect() as gone:
         gone.get('/')
         busy.send(request(f'/sleep?s={SLOW_REQUEST / 4}'))
-        until(lambda: True, 'nothing')
         gone.send(request('/count?key=gone'))
         gone.reset()
         busy.response()
