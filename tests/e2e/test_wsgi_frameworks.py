@@ -150,28 +150,26 @@ def start(cserve, framework, **options):
 
 def test_flask(cserve):
     server = start(cserve, 'flask', app=FLASK, wsgi_app='app:app')
-    with server.session() as s:
-        assert s.get(server.url + '/').text == 'hello'
-        answer = s.post(server.url + '/form?a=b', files={'f': ('name.txt', b'x' * 200000)}, data={'field': 'gr\xfc\xdfe'}).json()
-        assert answer == {'name': 'name.txt', 'size': 200000, 'field': 'gr\xfc\xdfe', 'args': {'a': 'b'}, 'root': server.url + '/'}
-        assert s.get(server.url + '/stream').text == '0\n1\n2\n3\n4\n'
-        assert s.get(server.url + '/file').text == FLASK
-        assert s.get(server.url + '/memory').text == 'from memory'
-        assert s.get(server.url + '/gr\xfc\xdfe/x%20y').text == 'gr\xfc\xdfe/x y'
-        assert s.head(server.url + '/').headers['Content-Length'] == '5'
-        assert s.get(server.url + '/error').status_code == 500
+    assert server.request('GET', '/').text == 'hello'
+    answer = server.request('POST', '/form?a=b', files={'f': ('name.txt', b'x' * 200000)}, data={'field': 'gr\xfc\xdfe'}).json()
+    assert answer == {'name': 'name.txt', 'size': 200000, 'field': 'gr\xfc\xdfe', 'args': {'a': 'b'}, 'root': server.url + '/'}
+    assert server.request('GET', '/stream').text == '0\n1\n2\n3\n4\n'
+    assert server.request('GET', '/file').text == FLASK
+    assert server.request('GET', '/memory').text == 'from memory'
+    assert server.request('GET', '/gr\xfc\xdfe/x%20y').text == 'gr\xfc\xdfe/x y'
+    assert server.request('HEAD', '/').headers['Content-Length'] == '5'
+    assert server.request('GET', '/error').status_code == 500
     assert 'ValueError: in a view' in server.log()
 
 
 def test_django(cserve):
     server = start(cserve, 'django', app=DJANGO)
-    with server.session() as s:
-        assert s.get(server.url + '/').text == 'hello'
-        answer = s.post(server.url + '/post?x', data=b'y' * 300000, headers={'X-Forwarded-Proto': 'https'}).json()
-        assert answer == {'size': 300000, 'method': 'POST', 'secure': True, 'uri': server.url.replace('http', 'https') + '/post?x'}
-        assert s.get(server.url + '/stream').text == '0\n1\n2\n3\n4\n'
-        assert s.get(server.url + '/file').text == DJANGO
-        assert s.get(server.url + '/finished').text == '4'  # close() of each response before it
+    assert server.request('GET', '/').text == 'hello'
+    answer = server.request('POST', '/post?x', data=b'y' * 300000, headers={'X-Forwarded-Proto': 'https'}).json()
+    assert answer == {'size': 300000, 'method': 'POST', 'secure': True, 'uri': server.url.replace('http', 'https') + '/post?x'}
+    assert server.request('GET', '/stream').text == '0\n1\n2\n3\n4\n'
+    assert server.request('GET', '/file').text == DJANGO
+    assert server.request('GET', '/finished').text == '4'  # close() of each response before it
 
 
 THREADS = '''
