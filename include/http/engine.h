@@ -97,6 +97,7 @@ struct server {
 
     struct buf scratch; /* what recv(2) fills */
     struct head_cache *head_cache;
+    struct http_date date; /* for the engine's own answers */
     struct exchange *free_exchanges;
     unsigned free_exchange_count;
     struct list free_conns; /* kept as long as the server lives: io/loop.h says why */

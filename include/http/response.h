@@ -7,6 +7,7 @@
 #define CSERVE_HTTP_RESPONSE_H
 
 #include "base/buf.h"
+#include "http/date.h"
 
 #include <stdatomic.h>
 
@@ -29,8 +30,7 @@ struct response {
     uint64_t length;      /* Content-Length if has_length */
     uint64_t body_bytes;  /* passed to response_body() and response_file() */
     uint64_t sent_bytes;  /* of the body, for the access log */
-    uint64_t date_second; /* since the epoch, of `date`, which outlives the response */
-    char date[80];        /* "Tue, 24 Nov 2026 10:06:39 GMT"; room for what the compiler fears of int */
+    struct http_date date; /* outlives the response */
 };
 
 /* Begins a head, forgetting one that was not sent. `status` is "200 OK": three digits from 200 to 599 (up to 999 accepted), a

@@ -123,7 +123,8 @@ static struct buf text_of_status(const struct conn *c, unsigned status) {
     struct slice line = status_line(status);
     struct buf text = BUF_INIT;
     const char *server = c->server->settings->server_header;
-    buf_printf(&text, "HTTP/1.1 %.*s\r\n", SLICE_ARG(line));
+    struct slice date = http_date_now(&c->server->date);
+    buf_printf(&text, "HTTP/1.1 %.*s\r\nDate: %.*s\r\n", SLICE_ARG(line), SLICE_ARG(date));
     if (*server) buf_printf(&text, "Server: %s\r\n", server);
     buf_printf(&text, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%.*s\n", line.len + 1, SLICE_ARG(line));
     return text;

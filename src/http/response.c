@@ -4,7 +4,6 @@
  * Nothing from the application reaches the wire unchecked: a status line or a field with CR, LF or NUL would be a second response. */
 #include "http/engine.h"
 
-#include "base/clock.h"
 #include "http/access_log.h"
 
 #define COPY_BYTES (24 * 1024) /* bodies up to this are copied behind the head: one send is cheaper than two vectors */
@@ -149,21 +148,6 @@ void response_set_length(struct exchange *x, uint64_t length) {
     BUF_APPEND_LITERAL(&r->out, "\r\n");
 }
 
-/* RFC 9110, 5.6.7; not strftime(3), whose names follow the application's locale. */
-static void append_date(struct response *r) {
-    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    if ((uint64_t)now.tv_sec != r->date_second) {
-        struct tm t;
-        gmtime_r(&now.tv_sec, &t);
-        snprintf(r->date, sizeof r->date, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + 3 * t.tm_wday, t.tm_mday,
-                 months + 3 * t.tm_mon, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
-        r->date_second = (uint64_t)now.tv_sec;
-    }
-    append_line(&r->out, SLICE("Date"), slice_make(r->date, 29));
-}
-
 /* How the end of the body will be known (RFC 9112, 6.3), and whether the connection goes on. */
 static void append_framing(struct exchange *x) {
     struct response *r = &x->response;
@@ -189,7 +173,7 @@ static bool finish_head(struct exchange *x) {
     const char *server = x->server->settings->server_header;
     buf_reserve(&r->out, 256);
     if (!r->has_server && *server) append_line(&r->out, SLICE("Server"), slice_of(server));
-    if (!r->has_date) append_date(r);
+    if (!r->has_date) append_line(&r->out, SLICE("Date"), http_date_now(&r->date));
     append_framing(x);
     BUF_APPEND_LITERAL(&r->out, "\r\n");
     r->head_length = r->out.len;
