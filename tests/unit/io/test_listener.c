@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -159,6 +160,74 @@ static void a_missing_directory_is_an_error_at_once(void **state) {
     assert_non_null(strstr(error, "directory"));
 }
 
+/* A connection attempt that does not wait; the descriptor. */
+static int begin_connecting(const struct sockaddr *name, socklen_t length) {
+    int fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(connect(fd, name, length) == 0 || errno == EINPROGRESS || errno == ENOENT);
+    return fd;
+}
+
+static bool is_connected(int fd) {
+    struct pollfd watched = {.fd = fd, .events = POLLOUT};
+    return poll(&watched, 1, 100) == 1 && watched.revents == POLLOUT;
+}
+
+static void a_socket_that_refuses_more_still_gives_what_is_queued(void **state) {
+    struct address a = parsed("127.0.0.1:0");
+    struct sockaddr_in name;
+    socklen_t length = sizeof(name);
+    (void)state;
+    struct listener *l = opened(&a);
+    assert_int_equal(getsockname(l->fd, (void *)&name, &length), 0);
+    int before = connected((void *)&name, length);
+    listener_refuse_more(l);
+    int after = begin_connecting((void *)&name, length);
+    assert_false(is_connected(after));
+    int accepted = accept(l->fd, NULL, NULL);
+    assert_true(accepted >= 0);
+    assert_int_equal(write(before, "x", 1), 1);
+    assert_true(is_connected(accepted));
+    assert_int_equal(accept(l->fd, NULL, NULL), -1);
+    assert_true(listener_admit_again(l));
+    int again = connected((void *)&name, length);
+    assert_true(again >= 0);
+    close(before);
+    close(after);
+    close(accepted);
+    close(again);
+    listener_free(l, true);
+}
+
+static void a_unix_socket_that_refuses_more_has_no_file(void **state) {
+    struct address a = unix_address();
+    (void)state;
+    struct listener *l = opened(&a);
+    int before = connected(&a.name.any, a.length);
+    listener_refuse_more(l);
+    assert_int_equal(access(path, F_OK), -1);
+    int accepted = accept(l->fd, NULL, NULL);
+    assert_true(accepted >= 0);
+    assert_false(listener_admit_again(l));
+    close(before);
+    close(accepted);
+    listener_free(l, true);
+}
+
+static void a_foreign_socket_goes_on(void **state) {
+    struct address a = parsed("127.0.0.1:0");
+    struct sockaddr_in name;
+    socklen_t length = sizeof(name);
+    (void)state;
+    struct listener *l = opened(&a);
+    assert_int_equal(getsockname(l->fd, (void *)&name, &length), 0);
+    l->is_foreign = true;
+    listener_refuse_more(l);
+    int fd = connected((void *)&name, length);
+    assert_true(fd >= 0);
+    close(fd);
+    listener_free(l, true);
+}
+
 static void an_abstract_socket_leaves_no_file(void **state) {
     char text[64];
     (void)state;
@@ -218,6 +287,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_file_that_is_no_socket_is_left_alone, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(somebody_elses_file_is_not_removed, make_directory, remove_directory),
         cmocka_unit_test(a_missing_directory_is_an_error_at_once),
+        cmocka_unit_test(a_socket_that_refuses_more_still_gives_what_is_queued),
+        cmocka_unit_test_setup_teardown(a_unix_socket_that_refuses_more_has_no_file, make_directory, remove_directory),
+        cmocka_unit_test(a_foreign_socket_goes_on),
         cmocka_unit_test(an_abstract_socket_leaves_no_file),
         cmocka_unit_test(an_inherited_socket_is_taken_over),
         cmocka_unit_test(what_does_not_listen_is_not_taken_over),
