@@ -29,7 +29,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 HARDEN   := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 LTO       = $(shell echo 'int main(void) { return 0; }' | $(CC) -flto=auto -x c -o /dev/null - 2>/dev/null && echo -flto=auto)
 
-MODE_FLAGS_         := -O2 -g $(HARDEN)
+MODE_FLAGS_         := -O3 -g $(HARDEN)
 MODE_FLAGS_debug    := -Og -g3
 MODE_FLAGS_release   = -O3 -g $(HARDEN) $(LTO)
 # gcc takes UBSan's checks of pointers for a sign that they may be NULL.

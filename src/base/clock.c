@@ -1,5 +1,5 @@
-/* The clocks of clock_gettime(2), and calendars computed without libc's time-zone lock: a child that an application forks while
- * another thread holds that lock could never log again. Must never fail. */
+/* The clocks of clock_gettime(2), and calendars computed without libc's time-zone lock: a child that an application
+ * forks while another thread holds that lock could never log again. Must never fail. */
 #include "base/clock.h"
 
 #include <stdatomic.h>
@@ -36,7 +36,8 @@ uint64_t clock_wall_us(void) {
 }
 
 void clock_utc(time_t seconds, struct tm *out) {
-    /* Days to civil date in years that begin in March, so that the leap day comes last (Howard Hinnant's chrono algorithms). */
+    /* Days to civil date in years that begin in March, so that the leap day comes last (Howard Hinnant's chrono
+     * algorithms). */
     long day = (long)(seconds / 86400), rest = (long)(seconds % 86400);
     if (rest < 0) {
         rest += 86400;

@@ -1,4 +1,5 @@
-/* Descriptors in few words. Must never set a flag of an open file description that others share: only the caller knows. */
+/* Descriptors in few words. Must never set a flag of an open file description that others share: only the caller
+ * knows. */
 #include "base/fd.h"
 
 #include "base/buf.h"
@@ -90,7 +91,8 @@ int fd_above_standard(int fd) {
 }
 
 size_t fd_limit(bool raise_soft) {
-    /* Beyond a million, programs that the application starts and that close "all" descriptors one by one would take seconds. */
+    /* Beyond a million, programs that the application starts and that close "all" descriptors one by one would take
+     * seconds. */
     enum { ENOUGH = 1 << 20 };
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 1024;

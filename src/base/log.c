@@ -1,12 +1,13 @@
-/* The error log: a line is put together on the stack and leaves in one write(2), so lines of several processes and threads do not
- * mix, and no lock exists that a fork could leave taken.
+/* The error log: a line is put together on the stack and leaves in one write(2), so lines of several processes and
+ * threads do not mix, and no lock exists that a fork could leave taken.
  *
- * The descriptor is a private one with a high number, so that nothing an application does to 0, 1 and 2 reaches it. It may still be
- * closed by an application that closes everything, and its number be a client's socket by the next line: so each write first asks
- * fstat(2) whether the descriptor is still the file that was opened, and opens the path anew when it is not.
+ * The descriptor is a private one with a high number, so that nothing an application does to 0, 1 and 2 reaches it. It
+ * may still be closed by an application that closes everything, and its number be a client's socket by the next line:
+ * so each write first asks fstat(2) whether the descriptor is still the file that was opened, and opens the path anew
+ * when it is not.
  *
- * Must never wait: a pipe or terminal is asked with poll(2) whether it takes a line (O_NONBLOCK would change the description for
- * everyone who shares it), and what it does not take is lost and counted. */
+ * Must never wait: a pipe or terminal is asked with poll(2) whether it takes a line (O_NONBLOCK would change the
+ * description for everyone who shares it), and what it does not take is lost and counted. */
 #include "base/log.h"
 
 #include "base/buf.h"
@@ -51,7 +52,8 @@ static bool is_stderr(const char *path) {
     return strcmp(path, "-") == 0;
 }
 
-/* Out of the way of the numbers that an application closes or counts on; below PRIVATE_FD only where the descriptor limit is that low. */
+/* Out of the way of the numbers that an application closes or counts on; below PRIVATE_FD only where the descriptor
+ * limit is that low. */
 static int duplicate_privately(int fd) {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, PRIVATE_FD);
     return copy < 0 && errno == EINVAL ? fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : copy;
@@ -130,7 +132,8 @@ static bool takes_more(void) {
     return poll(&ready, 1, 0) == 1 && ready.revents == POLLOUT;
 }
 
-/* Somebody closed the log's descriptor: take another one. The application may have put something else in stderr's place. */
+/* Somebody closed the log's descriptor: take another one. The application may have put something else in stderr's
+ * place. */
 static int recover(void) {
     int fd = open_path(log_state.path);
     if (fd < 0) return -1;
@@ -147,7 +150,8 @@ static bool emit(const char *data, size_t len) {
     if (!takes_more()) return false;
     ssize_t written;
     do {
-        written = log_state.type == S_IFSOCK ? send(log_state.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) : write(log_state.fd, data, len);
+        written = log_state.type == S_IFSOCK ? send(log_state.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                             : write(log_state.fd, data, len);
     } while (written < 0 && errno == EINTR);
     if (written > 0 && (size_t)written < len) atomic_store(&log_state.is_torn, true);
     return written == (ssize_t)len;
@@ -158,10 +162,11 @@ static size_t format_header(char *out, size_t size, enum log_level level) {
     struct tm t;
     clock_local((time_t)(now_us / 1000000), &t);
     long offset = t.tm_gmtoff / 60;
-    int len = snprintf(out, size, "%s[%04d-%02d-%02d %02d:%02d:%02d.%03u %c%02ld%02ld] [%s %d] [%s] ",
-                       atomic_exchange(&log_state.is_torn, false) ? "\n" : "", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min,
-                       t.tm_sec, (unsigned)(now_us / 1000 % 1000), offset < 0 ? '-' : '+', labs(offset) / 60, labs(offset) % 60, log_state.process,
-                       (int)getpid(), level_names[level]);
+    int len =
+        snprintf(out, size, "%s[%04d-%02d-%02d %02d:%02d:%02d.%03u %c%02ld%02ld] [%s %d] [%s] ",
+                 atomic_exchange(&log_state.is_torn, false) ? "\n" : "", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday,
+                 t.tm_hour, t.tm_min, t.tm_sec, (unsigned)(now_us / 1000 % 1000), offset < 0 ? '-' : '+',
+                 labs(offset) / 60, labs(offset) % 60, log_state.process, (int)getpid(), level_names[level]);
     return (size_t)len < size ? (size_t)len : size - 1;
 }
 

@@ -1,6 +1,7 @@
-/* ps(1) reads a process's title from where the kernel put argv, and from the environment behind it when the title is longer than
- * argv was (proc(5), /proc/PID/cmdline). So both are copied elsewhere once, and their old place is the title from then on.
- * Must never be set while another thread reads the title's memory; nobody does after proctitle_init(). */
+/* ps(1) reads a process's title from where the kernel put argv, and from the environment behind it when the title is
+ * longer than argv was (proc(5), /proc/PID/cmdline). So both are copied elsewhere once, and their old place is the
+ * title from then on. Must never be set while another thread reads the title's memory; nobody does after
+ * proctitle_init(). */
 #include "base/proctitle.h"
 
 #include "base/mem.h"
@@ -40,7 +41,8 @@ void proctitle_init(int argc, char **argv) {
     program_invocation_short_name = slash ? (char *)slash + 1 : argv[0];
 }
 
-/* "cserve: master" of "cserve: master [wsgi:app]"; the kernel takes 15 bytes, which is too short for a worker's number. */
+/* "cserve: master" of "cserve: master [wsgi:app]"; the kernel takes 15 bytes, which is too short for a worker's
+ * number. */
 static void set_comm(const char *text) {
     char comm[16];
     const char *end = strstr(text, " [");

@@ -9,9 +9,25 @@ bool slice_starts_with(struct slice s, struct slice prefix) {
     return s.len >= prefix.len && (!prefix.len || memcmp(s.data, prefix.data, prefix.len) == 0);
 }
 
+#define EVERY_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* Eight bytes at once, the letters A to Z among them in lower case. */
+static uint64_t lower_8(const char *at) {
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    uint64_t low7 = bytes & EVERY_BYTE(0x7f);
+    uint64_t from_a = low7 + EVERY_BYTE(0x80 - 'A'), behind_z = low7 + EVERY_BYTE(0x80 - 'Z' - 1);
+    return bytes | ((from_a & ~behind_z & ~bytes & EVERY_BYTE(0x80)) >> 2);
+}
+
 bool slice_starts_with_nocase(struct slice s, struct slice prefix) {
     if (s.len < prefix.len) return false;
-    for (size_t i = 0; i < prefix.len; i++)
+    size_t i = 0;
+    for (; i + 8 <= prefix.len; i += 8)
+        if (lower_8(s.data + i) != lower_8(prefix.data + i)) return false;
+    /* The rest overlaps what was compared, where there is something to overlap. */
+    if (i && i < prefix.len) return lower_8(s.data + prefix.len - 8) == lower_8(prefix.data + prefix.len - 8);
+    for (; i < prefix.len; i++)
         if (ascii_lower(s.data[i]) != ascii_lower(prefix.data[i])) return false;
     return true;
 }

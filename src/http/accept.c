@@ -1,5 +1,5 @@
-/* Taking connections from the listeners and from siblings: only while an application thread is free, so that what a busy worker cannot serve stays in the kernel,
- * where any other worker finds it.
+/* Taking connections from the listeners and from siblings: only while an application thread is free, so that what a
+ * busy worker cannot serve stays in the kernel, where any other worker finds it.
  *
  * Out of descriptors is a state, not an error to spin on: the listeners leave the loop for a second. */
 #include "http/engine.h"
@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-#define PAUSE_MS 1000
+#define PAUSE_MS       1000
 #define ACCEPTS_A_TURN 16
 
 static bool is_fatal(int error) {
@@ -18,18 +18,21 @@ static bool is_fatal(int error) {
 
 /* RFC-less wisdom of accept(2): errors of the connection that was about to be accepted, not of the listener. */
 static bool is_about_one_connection(int error) {
-    return error == ECONNABORTED || error == EINTR || error == EPROTO || error == EPERM || error == ENETDOWN || error == EHOSTUNREACH ||
-           error == ENETUNREACH || error == EHOSTDOWN || error == ENONET || error == ENOPROTOOPT || error == EOPNOTSUPP;
+    return error == ECONNABORTED || error == EINTR || error == EPROTO || error == EPERM || error == ENETDOWN ||
+           error == EHOSTUNREACH || error == ENETUNREACH || error == EHOSTDOWN || error == ENONET ||
+           error == ENOPROTOOPT || error == EOPNOTSUPP;
 }
 
 static void pause_accepting(struct server *s, const char *why) {
-    if (!s->is_short_of_room) log_warning("cannot accept connections: %s, with %zu open; trying again every second", why, s->conn_count);
+    if (!s->is_short_of_room)
+        log_warning("cannot accept connections: %s, with %zu open; trying again every second", why, s->conn_count);
     s->is_short_of_room = true;
     s->accept_again_ms = s->now_ms + PAUSE_MS;
     accept_update(s);
 }
 
-/* At the bound the connection that has been idle longest makes room for the new one (its client may come again at once). */
+/* At the bound the connection that has been idle longest makes room for the new one (its client may come again at
+ * once). */
 static bool is_full(const struct server *s) {
     return s->conn_count >= s->conn_limit && !timer_queue_oldest(&s->queues[QUEUE_IDLE]);
 }
@@ -46,7 +49,8 @@ static bool is_lost(int error) {
 
 static void give_up(struct server *s, int fd, int error) {
     if (s->is_draining) return;
-    log_error("cannot accept connections: descriptor %d: %s: the application has closed it; this worker ends", fd, strerror(error));
+    log_error("cannot accept connections: descriptor %d: %s: the application has closed it; this worker ends", fd,
+              strerror(error));
     server_drain(s, SERVER_DRAIN_RETIRE);
 }
 
@@ -55,7 +59,8 @@ static bool accept_one(struct acceptor *a) {
     struct server *s = a->server;
     struct sockaddr_storage name;
     socklen_t length = sizeof name;
-    int fd = fd_above_standard(accept4(a->listener->fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    int fd =
+        fd_above_standard(accept4(a->listener->fd, (struct sockaddr *)&name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd < 0) {
         if (is_lost(errno)) give_up(s, a->listener->fd, errno);
         if (is_fatal(errno)) pause_accepting(s, strerror(errno));
@@ -71,15 +76,16 @@ static bool accept_one(struct acceptor *a) {
 }
 
 static bool watch(struct server *s, struct loop_source *source, bool is_watched, bool wanted) {
-    /* Level-triggered events stay in the kernel's ready list until they are handled, which would wake the courier for each of them; with siblings
-     * yield_turn() arms anew anyway. */
+    /* Level-triggered events stay in the kernel's ready list until they are handled, which would wake the courier for
+     * each of them; with siblings yield_turn() arms anew anyway. */
     uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE | EPOLLET);
-    if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source))) give_up(s, source->fd, errno);
+    if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source)))
+        give_up(s, source->fd, errno);
     return wanted;
 }
 
-/* The kernel wakes the first idle worker in the order in which they began to watch: whoever got something goes to the end, so that the workers
- * take turns. */
+/* The kernel wakes the first idle worker in the order in which they began to watch: whoever got something goes to the
+ * end, so that the workers take turns. */
 static void yield_turn(struct server *s, struct loop_source *source) {
     if (s->config.is_only_worker) return;
     watch(s, source, true, false);
@@ -104,9 +110,11 @@ static void on_listener(struct loop_source *source, uint32_t events) {
 
 void accept_all(struct server *s) {
     for (size_t i = 0; i < s->config.listener_count; i++)
-        while (accept_one(&s->acceptors[i])) {}
+        while (accept_one(&s->acceptors[i])) {
+        }
     if (s->taker.fd >= 0)
-        while (handover_take(s)) {}
+        while (handover_take(s)) {
+        }
 }
 
 static void on_taker(struct loop_source *source, uint32_t events) {

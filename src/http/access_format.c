@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define COMBINED "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s \"%(f)s\" \"%(a)s\""
-#define COMMON "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s"
+#define COMMON   "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s"
 
 #define USER_MAX 128 /* of a Basic user name, longer ones are cut */
 
@@ -34,8 +34,8 @@ struct access_format {
 
 #define BYTES(value) (UINT64_C(0x0101010101010101) * (value))
 
-/* Has one of eight bytes to be escaped? A byte above 0x7f shows by its own top bit; for the others each sum or difference sets the top
- * bit for DEL, for what is below space, and for '"' and '\\' made zero. */
+/* Has one of eight bytes to be escaped? A byte above 0x7f shows by its own top bit; for the others each sum or
+ * difference sets the top bit for DEL, for what is below space, and for '"' and '\\' made zero. */
 static inline bool has_special(const char *data) {
     uint64_t word;
     memcpy(&word, data, sizeof word);
@@ -73,17 +73,13 @@ static COLD void specials_append(struct buf *out, struct slice s) {
 }
 
 static void escaped_append(struct buf *out, struct slice s) {
-    if (LIKELY(is_plain(s)))
-        buf_append_slice(out, s);
-    else
-        specials_append(out, s);
+    if (LIKELY(is_plain(s))) buf_append_slice(out, s);
+    else specials_append(out, s);
 }
 
 static void value_append(struct buf *out, struct slice s) {
-    if (s.len)
-        escaped_append(out, s);
-    else
-        buf_append_char(out, '-');
+    if (s.len) escaped_append(out, s);
+    else buf_append_char(out, '-');
 }
 
 /* ---- what the atoms append ---- */
@@ -102,8 +98,7 @@ static void percent_append(const struct atom *a UNUSED, struct access_line *l UN
 }
 
 /* Behind the last atom. */
-static void nothing_append(const struct atom *a UNUSED, struct access_line *l UNUSED, struct buf *out UNUSED) {
-}
+static void nothing_append(const struct atom *a UNUSED, struct access_line *l UNUSED, struct buf *out UNUSED) {}
 
 /* Value of a base64 digit (RFC 4648, 4), or -1. */
 static int base64_digit(char c) {
@@ -114,7 +109,8 @@ static int base64_digit(char c) {
     return c == '/' ? 63 : -1;
 }
 
-/* The user of Basic credentials (RFC 7617, 2): what stands before the colon. Its length in `user`, 0 if the coding is broken. */
+/* The user of Basic credentials (RFC 7617, 2): what stands before the colon. Its length in `user`, 0 if the coding is
+ * broken. */
 static size_t user_decode(struct slice coded, char user[USER_MAX]) {
     size_t length = 0;
     uint32_t bits = 0;
@@ -179,10 +175,8 @@ static void protocol_append(const struct atom *a UNUSED, struct access_line *l, 
 }
 
 static void number_append(struct buf *out, uint64_t value, bool is_known) {
-    if (is_known)
-        buf_append_u64(out, value);
-    else
-        buf_append_char(out, '-');
+    if (is_known) buf_append_u64(out, value);
+    else buf_append_char(out, '-');
 }
 
 static void status_append(const struct atom *a UNUSED, struct access_line *l, struct buf *out) {
@@ -264,10 +258,8 @@ static void response_field_append(const struct atom *a, struct access_line *l, s
 
 static void variable_append(const struct atom *a UNUSED, struct access_line *l, struct buf *out) {
     struct slice value;
-    if (slice_next(&l->variables, '\n', &value))
-        buf_append_slice(out, value);
-    else
-        buf_append_char(out, '-');
+    if (slice_next(&l->variables, '\n', &value)) buf_append_slice(out, value);
+    else buf_append_char(out, '-');
 }
 
 /* ---- compiling ---- */
@@ -313,14 +305,9 @@ static bool atom_find(struct slice name, struct atom *a) {
         a->append = request_field_append;
         a->id = field_id_of(a->name);
         return true;
-    case 'o':
-        a->append = response_field_append;
-        return true;
-    case 'e':
-        a->append = variable_append;
-        return true;
-    default:
-        return false;
+    case 'o': a->append = response_field_append; return true;
+    case 'e': a->append = variable_append; return true;
+    default: return false;
     }
 }
 
@@ -346,16 +333,16 @@ static bool directive_parse(struct slice *rest, struct atom *a) {
 static void fault_write(const char *format, struct slice rest, char *error, size_t error_size) {
     size_t shown = slice_find(rest, ')');
     shown = shown + 2 <= rest.len ? shown + 2 : rest.len;
-    snprintf(error, error_size,
-             "unknown atom '%.*s' at position %zu of access_log_format; an atom is %%(NAME)s with NAME one of h l u t r m U q H s B b f "
-             "a T M D L p {field}i {field}o {variable}e, and %%%% is a percent sign",
-             (int)(shown > 40 ? 40 : shown), rest.data, (size_t)(rest.data - format) + 1);
+    snprintf(
+        error, error_size,
+        "unknown atom '%.*s' at position %zu of access_log_format; an atom is %%(NAME)s with NAME one of h l u t r m U q H s B b f "
+        "a T M D L p {field}i {field}o {variable}e, and %%%% is a percent sign",
+        (int)(shown > 40 ? 40 : shown), rest.data, (size_t)(rest.data - format) + 1);
 }
 
 static size_t atoms_bound(const char *format) {
     size_t bound = 1;
-    for (; *format; format++)
-        bound += *format == '%';
+    for (; *format; format++) bound += *format == '%';
     return bound;
 }
 
@@ -392,7 +379,8 @@ bool access_format_has_variables(const struct access_format *f) {
     return f->has_variables;
 }
 
-void access_format_collect(const struct access_format *f, struct exchange *x, const struct handler *handler, struct buf *out) {
+void access_format_collect(const struct access_format *f, struct exchange *x, const struct handler *handler,
+                           struct buf *out) {
     struct buf value = BUF_INIT;
     for (size_t i = 0; i < f->count; i++) {
         if (f->atoms[i].append != variable_append) continue;

@@ -1,8 +1,9 @@
 /* The access log: lines gather in a buffer and leave together, whole.
  *
- * It must never wait for whoever reads it. A file takes everything at once (O_APPEND: workers share it). A pipe, a terminal or a socket is
- * used without blocking, in portions that the kernel takes whole or not at all, so lines of several workers do not mix. What is
- * not taken stays in the buffer; when that is full, new lines are dropped and counted. */
+ * It must never wait for whoever reads it. A file takes everything at once (O_APPEND: workers share it). A pipe, a
+ * terminal or a socket is used without blocking, in portions that the kernel takes whole or not at all, so lines of
+ * several workers do not mix. What is not taken stays in the buffer; when that is full, new lines are dropped and
+ * counted. */
 #include "http/access_log.h"
 
 #include "base/clock.h"
@@ -21,11 +22,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FLUSH_BYTES (32 * 1024)
-#define LINES_BYTES (2 * FLUSH_BYTES)
+#define FLUSH_BYTES        (32 * 1024)
+#define LINES_BYTES        (2 * FLUSH_BYTES)
 #define REPORT_INTERVAL_MS 60000
 
-/* Whole lines that wait to be written; the first may be the rest of one. The length changes after the bytes are there. */
+/* Whole lines that wait to be written; the first may be the rest of one. The length changes after the bytes are
+ * there. */
 struct lines {
     char *data;
     _Atomic size_t length;
@@ -91,15 +93,14 @@ static void lines_consume(struct lines *l, size_t taken) {
 static size_t lines_count(const struct lines *l) {
     size_t count = 0;
     const char *end = l->data + lines_length(l);
-    for (const char *p = l->data; (p = memchr(p, '\n', (size_t)(end - p))); p++)
-        count++;
+    for (const char *p = l->data; (p = memchr(p, '\n', (size_t)(end - p))); p++) count++;
     return count;
 }
 
 /* ---- where they go ---- */
 
-/* A pipe or terminal that others share must keep its mode: opened anew it has one of its own, which is also non-blocking. That may
- * be forbidden (another user's pipe); then a look before each write has to do. */
+/* A pipe or terminal that others share must keep its mode: opened anew it has one of its own, which is also
+ * non-blocking. That may be forbidden (another user's pipe); then a look before each write has to do. */
 static int standard_output_open(struct destination *d) {
     struct stat status;
     if (fstat(STDOUT_FILENO, &status) == -1) return -1;
@@ -138,7 +139,8 @@ static ssize_t destination_write(const struct destination *d, const char *data, 
         if (poll(&room, 1, 0) != 1) return -1;
     }
     do {
-        n = d->kind == DESTINATION_SOCKET ? send(d->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL) : write(d->fd, data, length);
+        n = d->kind == DESTINATION_SOCKET ? send(d->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                          : write(d->fd, data, length);
     } while (n == -1 && errno == EINTR);
     return n;
 }
@@ -158,7 +160,8 @@ static void report_dropped(struct access_log *log) {
     if (log->dropped == 0) return;
     uint64_t now = clock_mono_ms();
     if (log->reported_ms && now - log->reported_ms < REPORT_INTERVAL_MS) return;
-    log_warning("access log '%s' did not take %llu lines in time; they are lost", log->path, (unsigned long long)log->dropped);
+    log_warning("access log '%s' did not take %llu lines in time; they are lost", log->path,
+                (unsigned long long)log->dropped);
     log->dropped = 0;
     log->reported_ms = now;
 }
@@ -176,12 +179,14 @@ static void flush(struct access_log *log) {
 }
 
 static void time_text_set(struct time_text *t, time_t now) {
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct tm tm;
     localtime_r(&now, &tm);
     long east = tm.tm_gmtoff / 60, distance = east < 0 ? -east : east;
-    int length = snprintf(t->text, sizeof t->text, "[%02d/%s/%04d:%02d:%02d:%02d %c%02ld%02ld]", tm.tm_mday, months[tm.tm_mon],
-                          tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec, east < 0 ? '-' : '+', distance / 60, distance % 60);
+    int length = snprintf(t->text, sizeof t->text, "[%02d/%s/%04d:%02d:%02d:%02d %c%02ld%02ld]", tm.tm_mday,
+                          months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec, east < 0 ? '-' : '+',
+                          distance / 60, distance % 60);
     t->length = (size_t)length;
     t->second = now;
 }
@@ -189,7 +194,8 @@ static void time_text_set(struct time_text *t, time_t now) {
 static void line_make(struct access_log *log, struct exchange *x, struct slice variables) {
     time_t now = time(NULL);
     if (now != log->time.second) time_text_set(&log->time, now);
-    struct access_line line = {.exchange = x, .time = slice_make(log->time.text, log->time.length), .variables = variables};
+    struct access_line line = {
+        .exchange = x, .time = slice_make(log->time.text, log->time.length), .variables = variables};
     buf_reset(&log->line);
     access_format_append(log->format, &line, &log->line);
     size_t bound = destination_portion(&log->destination);

@@ -1,7 +1,8 @@
 /* What a worker is doing, written for readers in other processes: a sequence counter a task.
  *
- * The writer makes the counter odd, changes the text, makes it even. The reader copies and looks whether the counter stood still and even. The
- * reader must never wait for it: the writer may have been killed at an odd one. Then the application was not running yet. */
+ * The writer makes the counter odd, changes the text, makes it even. The reader copies and looks whether the counter
+ * stood still and even. The reader must never wait for it: the writer may have been killed at an odd one. Then the
+ * application was not running yet. */
 #include "http/activity.h"
 
 #define READ_ATTEMPTS 100
@@ -17,7 +18,8 @@ static void text_set(char *text, size_t size, struct slice s) {
     memcpy(text + size - 3, "...", 3);
 }
 
-void task_begin(struct task *t, uint64_t now_ms, struct slice method, struct slice target, struct slice protocol, struct slice peer) {
+void task_begin(struct task *t, uint64_t now_ms, struct slice method, struct slice target, struct slice protocol,
+                struct slice peer) {
     uint32_t sequence = atomic_load_explicit(&t->sequence, memory_order_relaxed);
     atomic_store_explicit(&t->sequence, sequence + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
@@ -38,10 +40,10 @@ void task_end(struct task *t) {
     atomic_store_explicit(&t->started_ms, 0, memory_order_release);
 }
 
-#define TEXT_COPY(to, from)                                                                        \
-    do {                                                                                           \
-        memcpy((to), (from), sizeof(from));                                                        \
-        (to)[sizeof(from)] = '\0';                                                                 \
+#define TEXT_COPY(to, from)                 \
+    do {                                    \
+        memcpy((to), (from), sizeof(from)); \
+        (to)[sizeof(from)] = '\0';          \
     } while (0)
 
 bool task_read(const struct task *t, struct task_view *view) {

@@ -1,7 +1,7 @@
 /* A request body on its way in: a buffer until it would pass the bound, from then on an unlinked file.
  *
- * The file has no name and dies with its descriptor, so a killed worker leaves nothing behind. A failed append leaves the body as
- * long as it was; the caller gives it up. */
+ * The file has no name and dies with its descriptor, so a killed worker leaves nothing behind. A failed append leaves
+ * the body as long as it was; the caller gives it up. */
 #include "http/body.h"
 
 #include "base/fd.h"
@@ -18,10 +18,8 @@ void body_init(struct body *b) {
 }
 
 static void memory_release(struct body *b) {
-    if (b->memory.cap > KEPT_BYTES)
-        buf_release(&b->memory);
-    else
-        buf_reset(&b->memory);
+    if (b->memory.cap > KEPT_BYTES) buf_release(&b->memory);
+    else buf_reset(&b->memory);
 }
 
 void body_release(struct body *b) {

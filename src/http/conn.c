@@ -1,8 +1,8 @@
 /* The life of a connection: idle, reading, ready, serving, flushing, and again; or lingering and closed.
  *
- * Edge-triggered: a connection is registered once and costs no epoll_ctl(2) per request. An edge that comes while nobody reads is
- * remembered in may_read. A short read means that the socket was drained (epoll(7)), so a request costs one recv(2). Must never block, and must
- * never touch a connection in CONN_SERVING beyond its output. */
+ * Edge-triggered: a connection is registered once and costs no epoll_ctl(2) per request. An edge that comes while
+ * nobody reads is remembered in may_read. A short read means that the socket was drained (epoll(7)), so a request costs
+ * one recv(2). Must never block, and must never touch a connection in CONN_SERVING beyond its output. */
 #include "http/engine.h"
 #include "http/parser.h"
 #include "http/proxy_protocol.h"
@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #define MOVE_ON_EVERY 64 /* requests */
-#define MOVE_ON_FIRST 1 /* soon: whoever woke up first has accepted a whole burst */
-#define READS_A_TURN 8 /* so that one uploader does not starve the others */
-#define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define MOVE_ON_FIRST 1  /* soon: whoever woke up first has accepted a whole burst */
+#define READS_A_TURN  8  /* so that one uploader does not starve the others */
+#define EVENTS        (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 static void conn_feed(struct conn *c, struct buf *from);
 static void conn_read(struct conn *c);
@@ -63,8 +63,8 @@ static void conn_linger_read(struct conn *c) {
     conn_expect(c, &s->queues[QUEUE_LINGER]);
 }
 
-/* Our side is done, but bytes of the client may be under way: closing now would answer them with a reset, which would destroy the
- * answer in the client's receive buffer. */
+/* Our side is done, but bytes of the client may be under way: closing now would answer them with a reset, which would
+ * destroy the answer in the client's receive buffer. */
 static void conn_linger(struct conn *c) {
     c->state = CONN_LINGERING;
     shutdown(c->source.fd, SHUT_WR);
@@ -105,17 +105,14 @@ static void conn_after_output(struct conn *c) {
 
 static void conn_flush(struct conn *c) {
     switch (output_flush(&c->output, c->source.fd, server_release(c->server))) {
-    case OUTPUT_DONE:
-        conn_after_output(c);
-        return;
+    case OUTPUT_DONE: conn_after_output(c); return;
     case OUTPUT_BLOCKED:
         c->state = CONN_FLUSHING;
         c->unacknowledged = fd_unacknowledged(c->source.fd);
         conn_watch(c);
         conn_expect(c, &c->server->queues[QUEUE_SEND]);
         return;
-    case OUTPUT_BROKEN:
-        conn_close(c, CLOSE_BROKEN);
+    case OUTPUT_BROKEN: conn_close(c, CLOSE_BROKEN);
     }
 }
 
@@ -126,7 +123,8 @@ static struct buf text_of_status(const struct conn *c, unsigned status) {
     struct slice date = http_date_now(&c->server->date);
     buf_printf(&text, "HTTP/1.1 %.*s\r\nDate: %.*s\r\n", SLICE_ARG(line), SLICE_ARG(date));
     if (*server) buf_printf(&text, "Server: %s\r\n", server);
-    buf_printf(&text, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%.*s\n", line.len + 1, SLICE_ARG(line));
+    buf_printf(&text, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%.*s\n",
+               line.len + 1, SLICE_ARG(line));
     return text;
 }
 
@@ -152,8 +150,9 @@ static void conn_refuse(struct conn *c) {
     const struct refusal *refusal = &c->exchange->parser->refusal;
     char subject[96];
     log_escape(subject, sizeof subject, request_span(&c->exchange->request, refusal->subject));
-    log_info("request from '%.*s' refused with %u: %s%s%s%s", (int)c->peer.text_len, c->peer.text, refusal->status, refusal->reason,
-             refusal->subject.length ? " '" : "", refusal->subject.length ? subject : "", refusal->subject.length ? "'" : "");
+    log_info("request from '%.*s' refused with %u: %s%s%s%s", (int)c->peer.text_len, c->peer.text, refusal->status,
+             refusal->reason, refusal->subject.length ? " '" : "", refusal->subject.length ? subject : "",
+             refusal->subject.length ? "'" : "");
     conn_answer_and_close(c, refusal->status);
 }
 
@@ -213,8 +212,7 @@ static void feed_head(struct conn *c, struct buf *from, bool is_first) {
         }
         conn_complete(c);
         break;
-    case PARSER_REFUSED:
-        conn_complete(c);
+    case PARSER_REFUSED: conn_complete(c);
     }
 }
 
@@ -239,8 +237,8 @@ static bool feed_proxy(struct conn *c, struct buf *from) {
     }
     ssize_t used = proxy_protocol_parse(buf_slice(from), c->server->settings->proxy_protocol, &c->client);
     if (used < 0) {
-        log_warning("connection from '%.*s' closed: no valid PROXY header in front, although proxy_protocol is set", (int)c->peer.text_len,
-                    c->peer.text);
+        log_warning("connection from '%.*s' closed: no valid PROXY header in front, although proxy_protocol is set",
+                    (int)c->peer.text_len, c->peer.text);
         conn_close(c, CLOSE_BROKEN);
         return false;
     }
@@ -312,15 +310,10 @@ static void on_event(struct loop_source *source, uint32_t events) {
     case CONN_SERVING:
         if (!output_is_empty(&c->output)) output_flush(&c->output, c->source.fd, server_release(c->server));
         break;
-    case CONN_FLUSHING:
-        conn_flush(c);
-        break;
-    case CONN_LINGERING:
-        conn_linger_read(c);
-        break;
+    case CONN_FLUSHING: conn_flush(c); break;
+    case CONN_LINGERING: conn_linger_read(c); break;
     case CONN_READY:
-    case CONN_CLOSED:
-        break;
+    case CONN_CLOSED: break;
     }
 }
 
@@ -329,7 +322,8 @@ struct conn *conn_new(struct server *s, int fd, const struct peer *local, const 
     struct conn *c = free ? CONTAINER_OF(free, struct conn, link) : MEM_NEW(struct conn);
     if (free) list_unlink(free);
     uint16_t generation = c->source.generation;
-    *c = (struct conn){.source = {.fd = fd, .generation = generation, .on_event = on_event}, .server = s, .local = local};
+    *c = (struct conn){
+        .source = {.fd = fd, .generation = generation, .on_event = on_event}, .server = s, .local = local};
     c->peer = c->client = *peer;
     list_init(&c->link);
     timer_init(&c->timer);
@@ -370,7 +364,8 @@ void conn_retire(struct conn *c) {
     if (c->state != CONN_IDLE) return;
     if (handover_is_possible(c->server)) {
         enum handover_result result = handover_give(c);
-        if (result == HANDOVER_LATER && !c->server->handover_again_ms) c->server->handover_again_ms = c->server->now_ms + HANDOVER_RETRY_MS;
+        if (result == HANDOVER_LATER && !c->server->handover_again_ms)
+            c->server->handover_again_ms = c->server->now_ms + HANDOVER_RETRY_MS;
         if (result != HANDOVER_UNFIT) return;
     }
     if (c->requests) conn_close(c, CLOSE_SHUTDOWN);
@@ -390,7 +385,8 @@ void conn_expire(struct conn *c) {
         return;
     }
     if (c->state == CONN_FLUSHING)
-        log_info("connection from '%.*s' closed: no progress in its response for send_timeout", (int)c->peer.text_len, c->peer.text);
+        log_info("connection from '%.*s' closed: no progress in its response for send_timeout", (int)c->peer.text_len,
+                 c->peer.text);
     if (!in_request) {
         conn_close(c, CLOSE_TIMEOUT);
         return;

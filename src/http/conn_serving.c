@@ -1,5 +1,6 @@
-/* Sending by the application thread that serves a connection: straight to the socket as long as nothing is queued, without the engine's lock. What the
- * socket does not take is queued under the lock, and the loop sends it from then on.
+/* Sending by the application thread that serves a connection: straight to the socket as long as nothing is queued,
+ * without the engine's lock. What the socket does not take is queued under the lock, and the loop sends it from then
+ * on.
  *
  * Only when the queue is full does the thread wait for the client, at most send_timeout without progress. */
 #include "http/engine.h"
@@ -11,7 +12,7 @@
 #include <poll.h>
 #include <sys/sendfile.h>
 
-#define KEEP_BYTES (32 * 1024) /* smaller pieces are cheaper copied than kept */
+#define KEEP_BYTES   (32 * 1024) /* smaller pieces are cheaper copied than kept */
 #define SENDFILE_MAX 0x7ffff000
 
 /* Drops the first `sent` bytes; how many vectors are used up. */
@@ -28,13 +29,16 @@ static int advance(struct iovec *vectors, int count, size_t sent) {
 static ssize_t send_vectors(int fd, struct iovec *vectors, int count, int flags) {
     struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)count};
     ssize_t n;
-    do n = count == 1 ? send(fd, vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL | flags) : sendmsg(fd, &message, MSG_NOSIGNAL | flags);
+    do
+        n = count == 1 ? send(fd, vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL | flags)
+                       : sendmsg(fd, &message, MSG_NOSIGNAL | flags);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN) return 0;
     return n;
 }
 
-/* Sends on until more fits into the queue, or until it is empty. False: the client is gone, or took nothing for send_timeout. */
+/* Sends on until more fits into the queue, or until it is empty. False: the client is gone, or took nothing for
+ * send_timeout. */
 static bool wait_for_client(struct conn *c, bool until_empty) {
     struct server *s = c->server;
     uint64_t timeout = s->settings->send_timeout;
@@ -46,7 +50,8 @@ static bool wait_for_client(struct conn *c, bool until_empty) {
         int n = poll(&p, 1, timeout ? (int)timeout : -1);
         if ((n < 0 && errno == EINTR) || (n == 0 && conn_has_progress(c))) continue;
         if (n <= 0 || (p.revents & (POLLERR | POLLHUP))) {
-            if (n == 0) log_info("response to '%.*s' cut: no progress for send_timeout", (int)c->peer.text_len, c->peer.text);
+            if (n == 0)
+                log_info("response to '%.*s' cut: no progress for send_timeout", (int)c->peer.text_len, c->peer.text);
             result = OUTPUT_BROKEN;
             break;
         }
@@ -59,11 +64,13 @@ static bool wait_for_client(struct conn *c, bool until_empty) {
     return result != OUTPUT_BROKEN;
 }
 
-/* Copies into the queue. When the spool file takes no more, the client has to take what is queued first. Lock held, let go meanwhile. */
+/* Copies into the queue. When the spool file takes no more, the client has to take what is queued first. Lock held, let
+ * go meanwhile. */
 static bool queue_copy(struct conn *c, const char *data, size_t len) {
     struct server *s = c->server;
     while (len && output_copy(&c->output, s->settings, data, len)) {
-        log_error("cannot keep a response in '%s': %s; waiting for its client instead", s->settings->spool_dir, strerror(errno));
+        log_error("cannot keep a response in '%s': %s; waiting for its client instead", s->settings->spool_dir,
+                  strerror(errno));
         if (output_is_empty(&c->output)) return false;
         pthread_mutex_unlock(&s->lock);
         bool is_there = wait_for_client(c, true);
@@ -73,7 +80,8 @@ static bool queue_copy(struct conn *c, const char *data, size_t len) {
     return true;
 }
 
-/* After something was queued: the loop learns of it, and a full queue holds the producer back. Lock held; returns without it. */
+/* After something was queued: the loop learns of it, and a full queue holds the producer back. Lock held; returns
+ * without it. */
 static bool queue_settle(struct conn *c) {
     struct server *s = c->server;
     c->has_queued = true;
@@ -98,12 +106,14 @@ enum response_result conn_send(struct conn *c, struct iovec *vectors, int count,
     enum response_result result = RESPONSE_TAKEN;
     pthread_mutex_lock(&s->lock);
     if (c->is_gone) {
-        /* Found out after a piece that was kept: without this the producer of an endless body would never learn of it. */
+        /* Found out after a piece that was kept: without this the producer of an endless body would never learn of
+         * it. */
         pthread_mutex_unlock(&s->lock);
         return RESPONSE_GONE;
     }
     for (int i = first; i < count; i++) {
-        if (i == owned && owner && vectors[i].iov_len >= KEEP_BYTES && output_may_keep(&c->output, s->settings, vectors[i].iov_len)) {
+        if (i == owned && owner && vectors[i].iov_len >= KEEP_BYTES &&
+            output_may_keep(&c->output, s->settings, vectors[i].iov_len)) {
             output_keep(&c->output, vectors[i].iov_base, vectors[i].iov_len, owner);
             result = RESPONSE_KEPT;
         } else if (!queue_copy(c, vectors[i].iov_base, vectors[i].iov_len)) {

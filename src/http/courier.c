@@ -1,13 +1,14 @@
 /* The courier: a thread without Python that takes care of the connections while every application thread is busy.
  *
- * It sleeps on a one-shot timer. The application thread that leaves nobody behind in the loop arms it, unless it is armed: a quick worker pays one system
- * call for many requests, an idle one makes none. When the timer fires and no request has been finished since it was armed, all application
- * threads are stuck, and the courier leads: it reads, parses, flushes, keeps deadlines; what becomes a complete request is handed over to a sibling.
- * Listeners and the hand-over socket leave the set meanwhile, because a busy worker must not take what an idle one could. The first application
- * thread that comes back puts them in again and sends the courier to sleep.
+ * It sleeps on a one-shot timer. The application thread that leaves nobody behind in the loop arms it, unless it is
+ * armed: a quick worker pays one system call for many requests, an idle one makes none. When the timer fires and no
+ * request has been finished since it was armed, all application threads are stuck, and the courier leads: it reads,
+ * parses, flushes, keeps deadlines; what becomes a complete request is handed over to a sibling. Listeners and the
+ * hand-over socket leave the set meanwhile, because a busy worker must not take what an idle one could. The first
+ * application thread that comes back puts them in again and sends the courier to sleep.
  *
- * Under steady quick load the timer runs longer, in proportion to the requests that were finished while it ran. The courier must never call into the
- * application or wait for it. */
+ * Under steady quick load the timer runs longer, in proportion to the requests that were finished while it ran. The
+ * courier must never call into the application or wait for it. */
 #include "http/engine.h"
 
 #include "base/clock.h"
@@ -21,8 +22,8 @@
 #include <unistd.h>
 
 #define COURIER_BATCH 16
-#define NAP_MAX_US 32000
-#define SUSPENDED_MS 500 /* later than that is more than a busy machine explains */
+#define NAP_MAX_US    32000
+#define SUSPENDED_MS  500 /* later than that is more than a busy machine explains */
 
 static bool all_are_busy(const struct server *s) {
     return s->runners && s->serving == s->runners;
@@ -33,7 +34,8 @@ static void set_timer(struct server *s, uint64_t microseconds) {
     timerfd_settime(s->courier_timer_fd, 0, &t, NULL);
 }
 
-/* A machine or a process group that was suspended makes everybody late: what it slept is not the running requests' fault. */
+/* A machine or a process group that was suspended makes everybody late: what it slept is not the running requests'
+ * fault. */
 static void forgive_suspension(struct server *s, uint64_t planned_ms) {
     if (s->now_ms < planned_ms + SUSPENDED_MS) return;
     for (struct list *node = s->served.next; node != &s->served; node = node->next)
@@ -51,7 +53,8 @@ void courier_recall(struct server *s) {
     uint64_t one = 1;
     s->courier_leads = false;
     accept_update(s);
-    if (write(s->courier_waker.fd, &one, sizeof one) < 0) log_error("cannot call the courier back: %s", strerror(errno));
+    if (write(s->courier_waker.fd, &one, sizeof one) < 0)
+        log_error("cannot call the courier back: %s", strerror(errno));
 }
 
 /* Meant for the courier, who reads it when it is awake (lead()); whoever else sees it lets it come to that. */
@@ -63,7 +66,8 @@ static void on_courier_waker(struct loop_source *source, uint32_t events) {
 
 static void heed_recall(struct server *s) {
     uint64_t count;
-    if (read(s->courier_waker.fd, &count, sizeof count) < 0 && errno != EAGAIN) log_error("cannot read the courier's waker: %s", strerror(errno));
+    if (read(s->courier_waker.fd, &count, sizeof count) < 0 && errno != EAGAIN)
+        log_error("cannot read the courier's waker: %s", strerror(errno));
 }
 
 static void choose_nap(struct server *s) {
@@ -116,15 +120,18 @@ static void wait_for_events(struct server *s) {
 }
 
 static void lead(struct server *s) {
-    while (loop_dispatch(&s->courier_loop)) {}
+    while (loop_dispatch(&s->courier_loop)) {
+    }
     server_expire_timers(s);
     handover_ready(s);
     wait_for_events(s);
     if (s->courier_leads) return;
-    /* Called back. What came last is for whoever leads now: it looks here before it waits, but not if it waits already. */
+    /* Called back. What came last is for whoever leads now: it looks here before it waits, but not if it waits
+     * already. */
     heed_recall(s);
     if (!s->is_polling) return;
-    while (loop_dispatch(&s->courier_loop)) {}
+    while (loop_dispatch(&s->courier_loop)) {
+    }
     if (server_leader_is_wanted(s)) server_poke(s);
 }
 

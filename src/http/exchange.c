@@ -1,4 +1,5 @@
-/* Exchanges come from a free list, so that a request costs no allocation; each keeps its buffers, within bounds, for the next one. */
+/* Exchanges come from a free list, so that a request costs no allocation; each keeps its buffers, within bounds, for
+ * the next one. */
 #include "http/engine.h"
 
 #include "base/mem.h"
@@ -31,8 +32,7 @@ struct exchange *exchange_take(struct server *s, struct conn *c) {
     if (x) {
         s->free_exchanges = x->next_free;
         s->free_exchange_count--;
-    } else
-        x = exchange_new();
+    } else x = exchange_new();
     x->server = s;
     x->conn = c;
     x->handler_data = NULL;

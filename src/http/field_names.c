@@ -1,8 +1,10 @@
-/* Field names to small numbers: a perfect hash of the length and two letters picks the only candidate, one compare without case decides.
+/* Field names to small numbers: a perfect hash of the length and two letters picks the only candidate, one compare
+ * without case decides.
  *
- * The slots are written by hand as SLOT(length, first letter, last letter but one): two names in one slot are a compile error
- * (-Woverride-init), a name without a slot fails the unit test. It must never take a byte for a letter that is none: folding with a
- * bare | 0x20 would make CR a "-". */
+ * The slots are written by hand as SLOT(length, first letter, last letter but one): two names in one slot are a compile
+ * error
+ * (-Woverride-init), a name without a slot fails the unit test. It must never take a byte for a letter that is none:
+ * folding with a bare | 0x20 would make CR a "-". */
 #include "http/field_names.h"
 
 #include "base/compiler.h"
@@ -18,8 +20,7 @@ static const struct name names[FIELD_COUNT] = {
 #undef X
 };
 
-#define SLOT(length, first, last_but_one)                                                          \
-    (uint8_t)((length) + 9 * ((last_but_one) | 0x20) + 5 * ((first) | 0x20))
+#define SLOT(length, first, last_but_one) (uint8_t)((length) + 9 * ((last_but_one) | 0x20) + 5 * ((first) | 0x20))
 
 static const uint8_t slots[256] = {
     /* clang-format off */
@@ -91,8 +92,8 @@ static inline uint32_t load32(const char *data) {
     return word;
 }
 
-/* Non-zero if eight bytes differ from those of `name` in more than the case of a letter. In the listed names bit 0x40 marks the
- * letters; there, and only there, the two may differ in bit 0x20. */
+/* Non-zero if eight bytes differ from those of `name` in more than the case of a letter. In the listed names bit 0x40
+ * marks the letters; there, and only there, the two may differ in bit 0x20. */
 static inline uint64_t differ64(const char *data, const char *name) {
     uint64_t listed = load64(name);
     return (load64(data) ^ listed) & ~((listed & UINT64_C(0x4040404040404040)) >> 1);
@@ -107,12 +108,10 @@ static inline bool is_same_name(const char *data, const char *name, size_t lengt
     if (length >= 8) {
         /* The last eight bytes overlap the ones before: no tail to walk. */
         uint64_t difference = differ64(data + length - 8, name + length - 8);
-        for (size_t i = 0; i + 8 < length; i += 8)
-            difference |= differ64(data + i, name + i);
+        for (size_t i = 0; i + 8 < length; i += 8) difference |= differ64(data + i, name + i);
         return difference == 0;
     }
-    if (length >= 4)
-        return (differ32(data, name) | differ32(data + length - 4, name + length - 4)) == 0;
+    if (length >= 4) return (differ32(data, name) | differ32(data + length - 4, name + length - 4)) == 0;
     for (size_t i = 0; i < length; i++)
         if (ascii_lower(data[i]) != ascii_lower(name[i])) return false;
     return true;
@@ -130,8 +129,9 @@ struct slice field_name_of(enum field_id id) {
     return slice_make(names[id].text, names[id].length);
 }
 
-/* Where a second value would let two readers of one request disagree on its frame, its target, its rights or its conditions. User-Agent is
- * one by its grammar too, but clients and proxies do repeat it, and nothing is decided by it. */
+/* Where a second value would let two readers of one request disagree on its frame, its target, its rights or its
+ * conditions. User-Agent is one by its grammar too, but clients and proxies do repeat it, and nothing is decided by
+ * it. */
 bool field_is_singleton(enum field_id id) {
     switch (id) {
     case FIELD_AUTHORIZATION:
@@ -145,9 +145,7 @@ bool field_is_singleton(enum field_id id) {
     case FIELD_ORIGIN:
     case FIELD_PROXY_AUTHORIZATION:
     case FIELD_RANGE:
-    case FIELD_REFERER:
-        return true;
-    default:
-        return false;
+    case FIELD_REFERER: return true;
+    default: return false;
     }
 }

@@ -1,9 +1,10 @@
 /* What a proxy in front says of the client: scheme, prefix, and names with an underscore.
  *
- * WSGI turns "X-Forwarded-For" and "X_Forwarded_For" into the same key. A proxy that overwrites the first lets a client's second pass,
- * so names with an underscore are dropped or refused, but for those that a trusted proxy sends on purpose (forwarder_headers).
- * Most requests have neither such a name nor a scheme field: one pass that looks at first letters and unlisted names must find that
- * out. It must never believe anything from a peer outside forwarded_allow_ips. */
+ * WSGI turns "X-Forwarded-For" and "X_Forwarded_For" into the same key. A proxy that overwrites the first lets a
+ * client's second pass, so names with an underscore are dropped or refused, but for those that a trusted proxy sends on
+ * purpose (forwarder_headers). Most requests have neither such a name nor a scheme field: one pass that looks at first
+ * letters and unlisted names must find that out. It must never believe anything from a peer outside
+ * forwarded_allow_ips. */
 #include "http/forwarded.h"
 
 struct view {
@@ -27,8 +28,7 @@ static bool is_trusted(struct view *v) {
 /* A bit for each letter that a name in the list begins with: most fields need no other look. */
 static uint32_t initials_of(const struct name_value_list *list) {
     uint32_t initials = 0;
-    for (size_t i = 0; i < list->count; i++)
-        initials |= UINT32_C(1) << (list->items[i].name[0] & 31);
+    for (size_t i = 0; i < list->count; i++) initials |= UINT32_C(1) << (list->items[i].name[0] & 31);
     return initials;
 }
 
@@ -57,13 +57,13 @@ static bool is_forwarder_name(const struct settings *s, struct slice name) {
     return false;
 }
 
-/* Becomes the part of the path that the application is mounted under, so it must be one: whole segments from the start. */
+/* Becomes the part of the path that the application is mounted under, so it must be one: whole segments from the
+ * start. */
 static const char *script_name_apply(struct view *v, struct span value) {
     struct request *r = v->request;
     if (v->has_script_name) return "repeated SCRIPT_NAME";
     v->has_script_name = true;
-    while (value.length && r->head[value.offset + value.length - 1] == '/')
-        value.length--;
+    while (value.length && r->head[value.offset + value.length - 1] == '/') value.length--;
     struct slice prefix = request_span(r, value), path = request_span(r, r->path);
     if (prefix.len == 0) return NULL;
     if (prefix.data[0] != '/' || !slice_starts_with(path, prefix)) return "SCRIPT_NAME is no prefix of the path";

@@ -1,9 +1,10 @@
-/* Handing connections to siblings: descriptor, peer, the bytes that have arrived, and where the connection stands travel as one message through a
- * SEQPACKET socket that all workers share; whoever is free takes it.
+/* Handing connections to siblings: descriptor, peer, the bytes that have arrived, and where the connection stands
+ * travel as one message through a SEQPACKET socket that all workers share; whoever is free takes it.
  *
- * A connection is given between requests, or with one complete request that nobody here has begun. The head travels as it came and
- * is parsed again, by the same rules; the body travels decoded, in memory or as the descriptor of its file. The giver forgets the connection
- * the moment the kernel has the message: from then on it exists once, in the socket. Must never block. */
+ * A connection is given between requests, or with one complete request that nobody here has begun. The head travels as
+ * it came and is parsed again, by the same rules; the body travels decoded, in memory or as the descriptor of its file.
+ * The giver forgets the connection the moment the kernel has the message: from then on it exists once, in the socket.
+ * Must never block. */
 #include "http/engine.h"
 #include "http/parser.h"
 
@@ -14,7 +15,7 @@
 #include <unistd.h>
 
 #define MESSAGE_MAX (192 * 1024) /* what the default send buffer of a unix socket holds */
-#define MAGIC 0x63737631u
+#define MAGIC       0x63737631u
 
 struct message {
     uint32_t magic;
@@ -74,7 +75,8 @@ enum handover_result handover_give(struct conn *c) {
     int fds[2] = {c->source.fd, m.has_body_file ? c->exchange->request.body.file_fd : -1};
     size_t fd_bytes = (m.has_body_file ? 2 : 1) * sizeof(int);
     message.msg_controllen = CMSG_SPACE(fd_bytes);
-    control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(fd_bytes)};
+    control.header =
+        (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(fd_bytes)};
     memcpy(CMSG_DATA(&control.header), fds, fd_bytes);
     if (sendmsg(s->config.handover_give_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         return errno == EAGAIN || errno == ENOBUFS || errno == EINTR ? HANDOVER_LATER : HANDOVER_UNFIT;
@@ -107,7 +109,8 @@ void handover_idle(struct server *s) {
     s->handover_again_ms = 0;
 }
 
-/* The listener of the same address; for one that this worker does not have (a reload changed `bind`), the message's own words are kept. */
+/* The listener of the same address; for one that this worker does not have (a reload changed `bind`), the message's own
+ * words are kept. */
 static const struct peer *local_of(struct server *s, const struct peer *local) {
     for (size_t i = 0; i < s->config.listener_count; i++)
         if (memcmp(&s->config.listeners[i]->local, local, sizeof *local) == 0) return &s->config.listeners[i]->local;
@@ -121,8 +124,8 @@ static const struct peer *local_of(struct server *s, const struct peer *local) {
     return &added->local;
 }
 
-/* The request as the giver had it: its head is parsed by our own rules, its body adopted. Where our rules refuse it (only other limits after a
- * reload can cause that) conn_complete() answers so. */
+/* The request as the giver had it: its head is parsed by our own rules, its body adopted. Where our rules refuse it
+ * (only other limits after a reload can cause that) conn_complete() answers so. */
 static void adopt_request(struct conn *c, const struct message *m, const char *bytes, int body_fd) {
     struct exchange *x = c->exchange = exchange_take(c->server, c);
     buf_append(&x->input, bytes, m->head_length);
@@ -166,7 +169,8 @@ bool handover_take(struct server *s) {
     struct message *m;
     buf_reserve(&s->handover_buffer, MESSAGE_MAX);
     struct iovec vector = {s->handover_buffer.data, MESSAGE_MAX};
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control};
     ssize_t n = recvmsg(s->config.handover_take_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n <= 0) return false;
     int fds[2];
@@ -174,7 +178,8 @@ bool handover_take(struct server *s) {
     bool is_whole = received_fds(&message, fds) == 0 && (size_t)n >= sizeof *m && m->magic == MAGIC &&
                     (size_t)n == sizeof *m + m->head_length + m->body_in_memory + m->pending_length;
     if (!is_whole) {
-        log_error("a connection that a sibling handed over was lost: %s", fds[0] < 0 ? "out of descriptors" : "the message is not whole");
+        log_error("a connection that a sibling handed over was lost: %s",
+                  fds[0] < 0 ? "out of descriptors" : "the message is not whole");
         fd_close(&fds[0]);
         fd_close(&fds[1]);
         return true;

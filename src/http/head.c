@@ -1,5 +1,6 @@
-/* What a head must be beyond its syntax: RFC 9112, sections 2.3, 3, 6 and 7, and RFC 9110 where it says how often a field may appear. Refuse, never
- * repair: anything that a proxy in front could read otherwise is answered with an error.
+/* What a head must be beyond its syntax: RFC 9112, sections 2.3, 3, 6 and 7, and RFC 9110 where it says how often a
+ * field may appear. Refuse, never repair: anything that a proxy in front could read otherwise is answered with an
+ * error.
  *
  * Works on complete heads only; looks at bytes, changes nothing but the request's derived members. */
 #include "http/parser.h"
@@ -19,7 +20,8 @@ static bool is_hex(char c) {
     return is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
 }
 
-/* Exactly one space, "HTTP/1.0" or "HTTP/1.1", CRLF: llhttp would let more blanks pass, and versions that are not ours. */
+/* Exactly one space, "HTTP/1.0" or "HTTP/1.1", CRLF: llhttp would let more blanks pass, and versions that are not
+ * ours. */
 static bool check_version(struct request *r, struct refusal *refusal) {
     const char *at = r->head + r->target.offset + r->target.length;
     if (r->target.offset != r->method.offset + r->method.length + 1 || strncmp(at, " HTTP/", 6) != 0)
@@ -32,13 +34,15 @@ static bool check_version(struct request *r, struct refusal *refusal) {
 
 /* RFC 3986, 3.2.2, as far as it tells a name from nonsense. */
 static bool is_host_char(unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit((char)c) || (c != 0 && strchr("-._~!$&'()*+,;=%", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit((char)c) ||
+           (c != 0 && strchr("-._~!$&'()*+,;=%", c));
 }
 
 static bool authority_is_valid(struct slice a) {
     size_t i = 0;
     if (a.len && a.data[0] == '[') {
-        for (i = 1; i < a.len && (is_hex(a.data[i]) || a.data[i] == ':' || a.data[i] == '.'); i++) {}
+        for (i = 1; i < a.len && (is_hex(a.data[i]) || a.data[i] == ':' || a.data[i] == '.'); i++) {
+        }
         if (i < 4 - 1 || i == a.len || a.data[i++] != ']') return false;
     } else {
         while (i < a.len && is_host_char((unsigned char)a.data[i])) i++;
@@ -63,7 +67,7 @@ static bool escapes_are_whole(struct slice path) {
 static uint32_t absolute_form_prefix(struct slice target, struct slice *authority) {
     size_t scheme = slice_starts_with_nocase(target, SLICE("http://"))    ? 7
                     : slice_starts_with_nocase(target, SLICE("https://")) ? 8
-                                                                         : 0;
+                                                                          : 0;
     if (!scheme) return 0;
     size_t end = scheme;
     while (end < target.len && target.data[end] != '/' && target.data[end] != '?') end++;
@@ -71,7 +75,8 @@ static uint32_t absolute_form_prefix(struct slice target, struct slice *authorit
     return (uint32_t)end;
 }
 
-static bool check_target_form(struct request *r, struct slice target, struct slice *authority, struct refusal *refusal) {
+static bool check_target_form(struct request *r, struct slice target, struct slice *authority,
+                              struct refusal *refusal) {
     struct span path = r->target;
     *authority = slice_make(NULL, 0);
     if (target.data[0] != '/') {
@@ -81,7 +86,8 @@ static bool check_target_form(struct request *r, struct slice target, struct sli
             return refuse(refusal, 400, "a target in a form that the method does not allow", r->target);
         path = (struct span){r->target.offset + prefix, r->target.length - prefix};
     }
-    /* "http://host" and "http://host?query" mean the path "/" (RFC 9110, 4.2.3): the first slash of "://" lends it its bytes. */
+    /* "http://host" and "http://host?query" mean the path "/" (RFC 9110, 4.2.3): the first slash of "://" lends it its
+     * bytes. */
     bool has_no_path = authority->data && (path.length == 0 || r->head[path.offset] == '?');
     const char *question = memchr(r->head + path.offset, '?', path.length);
     r->path = path;
@@ -138,7 +144,8 @@ static bool check_transfer_encoding(struct request *r, const struct field *f, st
     if (r->minor_version == 0) return refuse(refusal, 400, "Transfer-Encoding in HTTP/1.0", f->name);
     if (value.len == 0) return refuse(refusal, 400, "an empty Transfer-Encoding", f->name);
     if (!slice_equal(value, SLICE("chunked"))) {
-        bool is_disguised = slice_equal_nocase(value, SLICE("chunked")) || value.data[0] == ',' || value.data[value.len - 1] == ',';
+        bool is_disguised =
+            slice_equal_nocase(value, SLICE("chunked")) || value.data[0] == ',' || value.data[value.len - 1] == ',';
         return refuse(refusal, is_disguised ? 400 : 501, "a Transfer-Encoding other than 'chunked'", f->value);
     }
     if (blanks > 1 || (blanks == 1 && colon[1] != ' ') || value.data[value.len] != '\r')
@@ -148,7 +155,8 @@ static bool check_transfer_encoding(struct request *r, const struct field *f, st
     return true;
 }
 
-static bool check_content_length(struct request *r, const struct field *f, const struct settings *s, struct refusal *refusal) {
+static bool check_content_length(struct request *r, const struct field *f, const struct settings *s,
+                                 struct refusal *refusal) {
     struct slice value = request_span(r, f->value);
     if (value.len > 19 || !slice_to_u64(value, &r->content_length))
         return refuse(refusal, 400, "an invalid Content-Length", f->value);
@@ -200,14 +208,11 @@ static bool check_fields(struct request *r, const struct settings *s, struct ref
         case FIELD_CONTENT_LENGTH:
             if (!check_content_length(r, f, s, refusal)) return false;
             break;
-        case FIELD_CONNECTION:
-            read_connection(r, value, &says_close, &says_keep_alive);
-            break;
+        case FIELD_CONNECTION: read_connection(r, value, &says_close, &says_keep_alive); break;
         case FIELD_EXPECT:
             if (!check_expect(r, f, refusal)) return false;
             break;
-        default:
-            break;
+        default: break;
         }
     }
     if (r->is_chunked && r->has_content_length)
@@ -222,5 +227,6 @@ bool head_check(struct request *r, const struct settings *settings, struct refus
     r->is_head = slice_equal(request_span(r, r->method), SLICE("HEAD"));
     if (!check_version(r, refusal)) return false;
     r->keep_alive = r->minor_version != 0;
-    return check_target(r, &authority, refusal) && check_fields(r, settings, refusal) && check_host(r, authority, refusal);
+    return check_target(r, &authority, refusal) && check_fields(r, settings, refusal) &&
+           check_host(r, authority, refusal);
 }

@@ -1,11 +1,11 @@
-/* A direct-mapped table: a block's length and a few of its bytes choose its only place, the newcomer wins. Equality is decided by memcmp(3) over the
- * whole block, never by the hash. */
+/* A direct-mapped table: a block's length and a few of its bytes choose its only place, the newcomer wins. Equality is
+ * decided by memcmp(3) over the whole block, never by the hash. */
 #include "http/head_cache.h"
 
 #include "base/mem.h"
 
-#define PLACES 64
-#define BLOCK_MAX 2048
+#define PLACES     64
+#define BLOCK_MAX  2048
 #define FIELDS_MAX 32
 
 struct place {
@@ -46,7 +46,8 @@ static uint64_t hash_of(struct slice block) {
 bool head_cache_find(const struct head_cache *cache, struct request *request, uint32_t capacity) {
     struct slice block = request_span(request, request->block);
     const struct place *p = cache->places[hash_of(block) % PLACES];
-    if (!p || p->length != block.len || p->field_count > capacity || memcmp(p->block, block.data, block.len) != 0) return false;
+    if (!p || p->length != block.len || p->field_count > capacity || memcmp(p->block, block.data, block.len) != 0)
+        return false;
     for (uint32_t i = 0; i < p->field_count; i++) {
         struct field f = p->fields[i];
         f.name.offset += request->block.offset;
@@ -62,8 +63,8 @@ bool head_cache_find(const struct head_cache *cache, struct request *request, ui
 }
 
 static bool is_worth_it(const struct request *r) {
-    return r->minor_version == 1 && !r->is_chunked && !r->has_content_length && !r->wants_continue && r->block.length <= BLOCK_MAX &&
-           r->field_count <= FIELDS_MAX;
+    return r->minor_version == 1 && !r->is_chunked && !r->has_content_length && !r->wants_continue &&
+           r->block.length <= BLOCK_MAX && r->field_count <= FIELDS_MAX;
 }
 
 void head_cache_add(struct head_cache *cache, const struct request *request) {

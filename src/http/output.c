@@ -1,5 +1,5 @@
-/* The unsent rest of responses. Pieces leave in the order in which they came; a piece is freed the moment its last byte is in the socket. Never
- * waits. */
+/* The unsent rest of responses. Pieces leave in the order in which they came; a piece is freed the moment its last byte
+ * is in the socket. Never waits. */
 #include "http/output.h"
 
 #include "base/fd.h"
@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define COPY_PIECE_BYTES (64 * 1024) /* copies are gathered in pieces of about this size */
-#define SENDFILE_MAX 0x7ffff000      /* sendfile(2) */
+#define SENDFILE_MAX     0x7ffff000  /* sendfile(2) */
 
 enum piece_kind { PIECE_COPY, PIECE_KEPT, PIECE_FILE, PIECE_SPOOL };
 

@@ -1,8 +1,9 @@
 /* llhttp's callbacks, and the bounds around them.
  *
- * The spans of a head are offsets into one contiguous buffer, so a head that arrives in pieces needs no copies: a later piece of the same name
- * or value just makes its span longer. Every unbounded thing in the grammar has a counter here: the request line, fields and their number,
- * the body, chunk lines, trailers. Nothing may be parsed past the end of the message: on_message_complete pauses llhttp. */
+ * The spans of a head are offsets into one contiguous buffer, so a head that arrives in pieces needs no copies: a later
+ * piece of the same name or value just makes its span longer. Every unbounded thing in the grammar has a counter here:
+ * the request line, fields and their number, the body, chunk lines, trailers. Nothing may be parsed past the end of the
+ * message: on_message_complete pauses llhttp. */
 #include "http/parser.h"
 
 #include "base/mem.h"
@@ -10,11 +11,11 @@
 
 #include <errno.h>
 
-#define METHOD_MAX 32
-#define CHUNK_LINE_MAX 1024 /* size, extensions and line ends of one chunk */
-#define TRAILER_MAX 8192    /* all trailer fields of a message */
+#define METHOD_MAX      32
+#define CHUNK_LINE_MAX  1024 /* size, extensions and line ends of one chunk */
+#define TRAILER_MAX     8192 /* all trailer fields of a message */
 #define FIELDS_AT_FIRST 24
-#define LINE_END 2
+#define LINE_END        2
 
 static const char STAND_IN_METHOD[] = "POST ";
 
@@ -38,8 +39,8 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len) {
     return 0;
 }
 
-/* The line at hand ends at `end`, or is there up to it: the request line, or the last field. Asked whenever a line ends, not only for the whole
- * head: which limit a client meets must not depend on how its bytes were cut. */
+/* The line at hand ends at `end`, or is there up to it: the request line, or the last field. Asked whenever a line
+ * ends, not only for the whole head: which limit a client meets must not depend on how its bytes were cut. */
 static int check_line(struct parser *p, size_t end) {
     const struct settings *s = p->settings;
     const struct request *r = p->request;
@@ -109,8 +110,7 @@ static bool trailer_is_forbidden(struct slice name) {
     case FIELD_TE:
     case FIELD_TRAILER:
     case FIELD_TRANSFER_ENCODING:
-    case FIELD_UPGRADE:
-        return true;
+    case FIELD_UPGRADE: return true;
     default:
         return slice_starts_with_nocase(name, SLICE("content-")) || slice_starts_with_nocase(name, SLICE("if-")) ||
                slice_starts_with_nocase(name, SLICE("x-forwarded-"));
@@ -217,7 +217,8 @@ static const llhttp_settings_t CALLBACKS = {
     .on_message_complete = on_complete,
 };
 
-void parser_start(struct parser *p, struct request *request, const struct settings *settings, const struct peer *connection_peer) {
+void parser_start(struct parser *p, struct request *request, const struct settings *settings,
+                  const struct peer *connection_peer) {
     p->request = request;
     p->settings = settings;
     p->connection_peer = connection_peer;
@@ -257,7 +258,8 @@ static int feed_method(struct parser *p, const char *data, size_t len) {
     while (at < len && is_token_char((unsigned char)data[at])) at++;
     if (at - start > METHOD_MAX) return refuse(p, 501, "a method beyond 32 bytes", NO_SUBJECT);
     if (at == len) return 0;
-    if (at == start || data[at] != ' ') return refuse(p, 400, "the request line does not begin with a method", NO_SUBJECT);
+    if (at == start || data[at] != ' ')
+        return refuse(p, 400, "the request line does not begin with a method", NO_SUBJECT);
     p->request->method = (struct span){(uint32_t)start, (uint32_t)(at - start)};
     /* Before llhttp judges its authority-form target. */
     if (slice_equal(request_span(p->request, p->request->method), SLICE("CONNECT")))
@@ -270,7 +272,8 @@ static int feed_method(struct parser *p, const char *data, size_t len) {
     return 0;
 }
 
-/* "METHOD /target HTTP/1.1" CRLF at the start of data, behind which `block` begins. Says nothing of anything else: that takes the long way. */
+/* "METHOD /target HTTP/1.1" CRLF at the start of data, behind which `block` begins. Says nothing of anything else: that
+ * takes the long way. */
 static bool split_plain_line(struct request *r, const char *data, size_t len, size_t limit) {
     static const char version[] = " HTTP/1.1\r\n";
     const size_t tail = sizeof version - 1;
@@ -290,7 +293,8 @@ static bool split_plain_line(struct request *r, const char *data, size_t len, si
 static bool feed_known_head(struct parser *p, const char *data, size_t len) {
     struct request *r = p->request;
     if (!p->cache || len < sizeof "GET / HTTP/1.1\r\n\r\n" || memcmp(data + len - 4, "\r\n\r\n", 4) != 0) return false;
-    if (!split_plain_line(r, data, len, p->settings->limit_request_line) || !head_cache_find(p->cache, r, p->field_capacity)) {
+    if (!split_plain_line(r, data, len, p->settings->limit_request_line) ||
+        !head_cache_find(p->cache, r, p->field_capacity)) {
         r->block = r->target = r->method = NO_SUBJECT;
         return false;
     }
@@ -303,7 +307,8 @@ static bool feed_known_head(struct parser *p, const char *data, size_t len) {
     return true;
 }
 
-/* llhttp reports a name when it has ended, or the input has: a name that a fault ended was not. Its limits come first all the same. */
+/* llhttp reports a name when it has ended, or the input has: a name that a fault ended was not. Its limits come first
+ * all the same. */
 static void begin_faulty_field(struct parser *p, const char *fault) {
     const struct request *r = p->request;
     const char *newline = memrchr(r->head, '\n', (size_t)(fault - r->head));
@@ -352,6 +357,6 @@ size_t parser_feed(struct parser *p, const char *data, size_t len) {
 
 const char *parser_version(void) {
 #define TEXT_OF(number) #number
-#define TEXT(number) TEXT_OF(number)
+#define TEXT(number)    TEXT_OF(number)
     return "llhttp " TEXT(LLHTTP_VERSION_MAJOR) "." TEXT(LLHTTP_VERSION_MINOR) "." TEXT(LLHTTP_VERSION_PATCH);
 }

@@ -1,17 +1,17 @@
 /* The PROXY protocol's header: a text line (version 1) or a binary block (version 2).
  *
- * Both are parsed from the bytes that are there, from the start each time: a header fits into the first read but for contrived
- * clients. What can no longer become a header is refused at once, not after a time-out. Nothing is guessed: a connection that should
- * begin with a header and does not is refused, as the specification wants it (section 2). */
+ * Both are parsed from the bytes that are there, from the start each time: a header fits into the first read but for
+ * contrived clients. What can no longer become a header is refused at once, not after a time-out. Nothing is guessed: a
+ * connection that should begin with a header and does not is refused, as the specification wants it (section 2). */
 #include "http/proxy_protocol.h"
 
 #include <arpa/inet.h>
 
-#define V2_FIXED 16
+#define V2_FIXED         16
 #define V2_COMMAND_LOCAL 0
 #define V2_COMMAND_PROXY 1
-#define V2_TCP4 0x11
-#define V2_TCP6 0x21
+#define V2_TCP4          0x11
+#define V2_TCP6          0x21
 
 static const char v1_start[] = "PROXY ";
 static const char v2_signature[] = "\r\n\r\n\0\r\nQUIT\n";
@@ -53,7 +53,8 @@ static void client_set(struct peer *client, int family, const struct endpoints *
         struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(e->source_port), .sin_addr = e->source.v4};
         peer_from_sockaddr(client, (const struct sockaddr *)&name, sizeof name);
     } else {
-        struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons(e->source_port), .sin6_addr = e->source.v6};
+        struct sockaddr_in6 name = {
+            .sin6_family = AF_INET6, .sin6_port = htons(e->source_port), .sin6_addr = e->source.v6};
         peer_from_sockaddr(client, (const struct sockaddr *)&name, sizeof name);
     }
 }
@@ -66,14 +67,11 @@ static bool v1_parse_line(struct slice line, struct peer *client) {
     if (slice_equal(family, SLICE("UNKNOWN"))) return true;
 
     int number;
-    if (slice_equal(family, SLICE("TCP4")))
-        number = AF_INET;
-    else if (slice_equal(family, SLICE("TCP6")))
-        number = AF_INET6;
-    else
-        return false;
-    if (!slice_next(&line, ' ', &source) || !slice_next(&line, ' ', &destination) || !slice_next(&line, ' ', &source_port) ||
-        !slice_next(&line, ' ', &destination_port) || line.data)
+    if (slice_equal(family, SLICE("TCP4"))) number = AF_INET;
+    else if (slice_equal(family, SLICE("TCP6"))) number = AF_INET6;
+    else return false;
+    if (!slice_next(&line, ' ', &source) || !slice_next(&line, ' ', &destination) ||
+        !slice_next(&line, ' ', &source_port) || !slice_next(&line, ' ', &destination_port) || line.data)
         return false;
     if (!ip_parse(number, source, &e.source) || !ip_parse(number, destination, &e.destination)) return false;
     if (!port_parse(source_port, &e.source_port) || !port_parse(destination_port, &e.destination_port)) return false;
@@ -115,7 +113,8 @@ static bool v2_parse_block(unsigned family, const unsigned char *block, size_t l
         client_set(client, AF_INET6, &e);
         return true;
     default:
-        /* Unspecified, datagrams, unix sockets: no address that REMOTE_ADDR could show. Other numbers are not assigned. */
+        /* Unspecified, datagrams, unix sockets: no address that REMOTE_ADDR could show. Other numbers are not
+         * assigned. */
         return family >> 4 <= 3 && (family & 0x0f) <= 2;
     }
 }
@@ -132,7 +131,8 @@ static ssize_t v2_parse(struct slice data, struct peer *client) {
     size_t length = V2_FIXED + get16(bytes + 14);
     if (length > PROXY_V2_MAX) return -1;
     if (data.len < length) return 0;
-    if (command == V2_COMMAND_PROXY && !v2_parse_block(bytes[13], bytes + V2_FIXED, length - V2_FIXED, client)) return -1;
+    if (command == V2_COMMAND_PROXY && !v2_parse_block(bytes[13], bytes + V2_FIXED, length - V2_FIXED, client))
+        return -1;
     return (ssize_t)length;
 }
 

@@ -1,4 +1,5 @@
-/* Looking things up in a parsed request. Linear: a head has a dozen fields, and the hot path walks them once by itself. */
+/* Looking things up in a parsed request. Linear: a head has a dozen fields, and the hot path walks them once by
+ * itself. */
 #include "http/request.h"
 
 const struct field *request_find(const struct request *r, enum field_id id) {

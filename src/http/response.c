@@ -1,17 +1,21 @@
-/* Composing a response in one buffer: status line and fields as the handler gives them, then what the engine adds, then small bodies, so that a
- * small answer leaves in one send(2). The head stays at the front of the buffer until the next response: the access log reads it.
+/* Composing a response in one buffer: status line and fields as the handler gives them, then what the engine adds, then
+ * small bodies, so that a small answer leaves in one send(2). The head stays at the front of the buffer until the next
+ * response: the access log reads it.
  *
- * Nothing from the application reaches the wire unchecked: a status line or a field with CR, LF or NUL would be a second response. */
+ * Nothing from the application reaches the wire unchecked: a status line or a field with CR, LF or NUL would be a
+ * second response. */
 #include "http/engine.h"
 
 #include "http/access_log.h"
 
-#define COPY_BYTES (24 * 1024) /* bodies up to this are copied behind the head: one send is cheaper than two vectors */
+/* Bodies up to this are copied behind the head: one send is cheaper than two vectors. */
+#define COPY_BYTES (24 * 1024)
 
 /* RFC 9110, 5.6.2: the bytes of a token. */
 static const bool TOKEN[256] = {
-    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1, ['^'] = 1,
-    ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1,         ['&'] = 1,         ['\''] = 1,
+    ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1,         ['^'] = 1,         ['_'] = 1,
+    ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
 };
 
 static bool is_token(struct slice s) {
@@ -20,14 +24,28 @@ static bool is_token(struct slice s) {
     return good;
 }
 
-/* Without branches in the loop, for the compiler's vectors. */
+static bool is_control(unsigned char c) {
+    return (c < ' ' && c != '\t') || c == 0x7f;
+}
+
+#define EVERY_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* Whether one of eight bytes is below ' ' or DEL: says so of none that has neither, so only a suspicion is looked at
+ * byte by byte. */
+static bool may_have_controls(const char *at) {
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    uint64_t del = bytes ^ EVERY_BYTE(0x7f);
+    uint64_t below_space = (bytes - EVERY_BYTE(' ')) & ~bytes, is_del = (del - EVERY_BYTE(1)) & ~del;
+    return (below_space | is_del) & EVERY_BYTE(0x80);
+}
+
 static bool has_control_bytes(struct slice s) {
-    unsigned char bad = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        bad |= (unsigned char)(((c < ' ') & (c != '\t')) | (c == 0x7f));
-    }
-    return bad;
+    size_t i = 0;
+    while (i + 8 <= s.len && !may_have_controls(s.data + i)) i += 8;
+    for (; i < s.len; i++)
+        if (is_control((unsigned char)s.data[i])) return true;
+    return false;
 }
 
 void response_reset(struct response *r) {
@@ -43,7 +61,8 @@ const char *response_start(struct exchange *x, struct slice status) {
     struct response *r = &x->response;
     if (r->is_head_sent) return "the response has begun already";
     const char *d = status.data;
-    if (status.len < 4 || d[0] < '1' || d[0] > '9' || d[1] < '0' || d[1] > '9' || d[2] < '0' || d[2] > '9' || d[3] != ' ')
+    if (status.len < 4 || d[0] < '1' || d[0] > '9' || d[1] < '0' || d[1] > '9' || d[2] < '0' || d[2] > '9' ||
+        d[3] != ' ')
         return "a status must be three digits, a space and a reason, as in '200 OK'";
     if (has_control_bytes(status)) return "a status with control characters";
     if (d[0] == '1') return "an interim (1xx) status cannot be the response's status";
@@ -63,28 +82,17 @@ enum special_field { FIELD_PLAIN, FIELD_HOP_BY_HOP, FIELD_LENGTH, FIELD_DATE, FI
 static enum special_field special_field_of(struct slice name) {
 #define IS(literal) slice_equal_nocase(name, SLICE(literal))
     switch (name.len) {
-    case 2:
-        return IS("te") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
-    case 4:
-        return IS("date") ? FIELD_DATE : FIELD_PLAIN;
-    case 6:
-        return IS("server") ? FIELD_SERVER : FIELD_PLAIN;
-    case 7:
-        return IS("upgrade") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
-    case 8:
-        return IS("trailers") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
-    case 10:
-        return IS("connection") || IS("keep-alive") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
-    case 14:
-        return IS("content-length") ? FIELD_LENGTH : FIELD_PLAIN;
-    case 17:
-        return IS("transfer-encoding") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
-    case 18:
-        return IS("proxy-authenticate") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
-    case 19:
-        return IS("proxy-authorization") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
-    default:
-        return FIELD_PLAIN;
+    case 2: return IS("te") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 4: return IS("date") ? FIELD_DATE : FIELD_PLAIN;
+    case 6: return IS("server") ? FIELD_SERVER : FIELD_PLAIN;
+    case 7: return IS("upgrade") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 8: return IS("trailers") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 10: return IS("connection") || IS("keep-alive") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 14: return IS("content-length") ? FIELD_LENGTH : FIELD_PLAIN;
+    case 17: return IS("transfer-encoding") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 18: return IS("proxy-authenticate") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    case 19: return IS("proxy-authorization") ? FIELD_HOP_BY_HOP : FIELD_PLAIN;
+    default: return FIELD_PLAIN;
     }
 #undef IS
 }
@@ -116,22 +124,16 @@ const char *response_add(struct exchange *x, struct slice name, struct slice val
     if (!is_token(name)) return "a field name that is not a token";
     if (has_control_bytes(value)) return "a field value with control characters";
     switch (special_field_of(name)) {
-    case FIELD_HOP_BY_HOP:
-        return "a hop-by-hop field, which only the server may send";
+    case FIELD_HOP_BY_HOP: return "a hop-by-hop field, which only the server may send";
     case FIELD_LENGTH:
         if (r->has_length) return "a second Content-Length";
         if (!slice_to_u64(slice_trim(value), &r->length)) return "a Content-Length that is not a number";
         r->has_length = true;
         if (r->status == 204) return NULL; /* RFC 9110, 8.6 */
         break;
-    case FIELD_DATE:
-        r->has_date = true;
-        break;
-    case FIELD_SERVER:
-        r->has_server = true;
-        break;
-    case FIELD_PLAIN:
-        break;
+    case FIELD_DATE: r->has_date = true; break;
+    case FIELD_SERVER: r->has_server = true; break;
+    case FIELD_PLAIN: break;
     }
     append_line(&r->out, name, value);
     return NULL;
@@ -143,6 +145,7 @@ void response_set_length(struct exchange *x, uint64_t length) {
     r->has_length = true;
     r->length = length;
     if (r->status == 204 || r->status == 304) return;
+    if (x->request.is_head && length == 0) return; /* it says nothing of what GET would get */
     BUF_APPEND_LITERAL(&r->out, "Content-Length: ");
     buf_append_u64(&r->out, length);
     BUF_APPEND_LITERAL(&r->out, "\r\n");
@@ -156,9 +159,10 @@ static void append_framing(struct exchange *x) {
     if (needs_framing && q->minor_version) {
         BUF_APPEND_LITERAL(&r->out, "Transfer-Encoding: chunked\r\n");
         r->is_chunked = !r->is_bodiless;
-    } else if (needs_framing && !r->is_bodiless)
+    } else if (needs_framing && !r->is_bodiless) r->must_close = true;
+    if (!q->keep_alive || !x->server->settings->keepalive ||
+        atomic_load_explicit(&x->server->answers_close, memory_order_relaxed))
         r->must_close = true;
-    if (!q->keep_alive || !x->server->settings->keepalive || atomic_load_explicit(&x->server->answers_close, memory_order_relaxed)) r->must_close = true;
     if (r->must_close) BUF_APPEND_LITERAL(&r->out, "Connection: close\r\n");
     else if (q->minor_version == 0) BUF_APPEND_LITERAL(&r->out, "Connection: keep-alive\r\n");
 }
@@ -195,8 +199,9 @@ static size_t clip_to_length(struct exchange *x, uint64_t len) {
     char target[160];
     log_escape(target, sizeof target, request_span(&x->request, x->request.target));
     if (!r->must_close)
-        log_error("response to %.*s %s: the body is longer than its Content-Length of %llu; the excess is dropped and the connection closed",
-                  SLICE_ARG(request_span(&x->request, x->request.method)), target, (unsigned long long)r->length);
+        log_error(
+            "response to %.*s %s: the body is longer than its Content-Length of %llu; the excess is dropped and the connection closed",
+            SLICE_ARG(request_span(&x->request, x->request.method)), target, (unsigned long long)r->length);
     r->must_close = true;
     return room;
 }
@@ -212,7 +217,8 @@ static void append_chunk_size(struct buf *out, uint64_t size) {
     buf_append(out, text + at, sizeof text - at);
 }
 
-/* The head, unless it has left, and a chunk's size line: in `out` behind what was sent before, from *from on. False if nothing may be sent. */
+/* The head, unless it has left, and a chunk's size line: in `out` behind what was sent before, from *from on. False if
+ * nothing may be sent. */
 static bool open_piece(struct exchange *x, uint64_t len, size_t *from) {
     struct response *r = &x->response;
     *from = 0;
@@ -328,6 +334,8 @@ void response_error(struct exchange *x, struct slice status, bool close) {
 void response_early_hints(struct exchange *x, struct slice field_lines) {
     static const char status[] = "HTTP/1.1 103 Early Hints\r\n";
     if (x->request.minor_version == 0 || x->response.is_head_sent || x->response.is_aborted) return;
-    struct iovec vectors[3] = {{(void *)(uintptr_t)status, sizeof status - 1}, {(void *)(uintptr_t)field_lines.data, field_lines.len}, {"\r\n", 2}};
+    struct iovec vectors[3] = {{(void *)(uintptr_t)status, sizeof status - 1},
+                               {(void *)(uintptr_t)field_lines.data, field_lines.len},
+                               {"\r\n", 2}};
     note(&x->response, conn_send(x->conn, vectors, 3, -1, NULL), 0);
 }

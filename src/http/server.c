@@ -1,9 +1,10 @@
 /* One loop, one lock; whoever is idle leads.
  *
- * An application thread without work takes the lock and leads: it handles events one by one until a request is complete, then lets the lock go and
- * serves that request. With several threads the others wait as followers; a leader that leaves with a request wakes one of them to go on with
- * the batch where it stopped. The lock is never held while waiting in epoll_wait(2) nor while the application runs, so a thread that comes
- * back with its answer never waits for a sleeping leader. */
+ * An application thread without work takes the lock and leads: it handles events one by one until a request is
+ * complete, then lets the lock go and serves that request. With several threads the others wait as followers; a leader
+ * that leaves with a request wakes one of them to go on with the batch where it stopped. The lock is never held while
+ * waiting in epoll_wait(2) nor while the application runs, so a thread that comes back with its answer never waits for
+ * a sleeping leader. */
 #include "http/engine.h"
 
 #include "base/clock.h"
@@ -34,8 +35,9 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
     if (s->has_courier && !s->courier_is_armed && s->serving == s->runners) courier_arm(s);
     pthread_mutex_unlock(&s->lock);
 
-    task_begin(task, clock_mono_coarse_ms(), request_span(&x->request, x->request.method), request_span(&x->request, x->request.target),
-               request_protocol(&x->request), slice_make(c->client.text, c->client.text_len));
+    task_begin(task, clock_mono_coarse_ms(), request_span(&x->request, x->request.method),
+               request_span(&x->request, x->request.target), request_protocol(&x->request),
+               slice_make(c->client.text, c->client.text_len));
     s->handler->serve(s->handler->ctx, x);
     if (!x->response.is_finished) response_abort(x);
     task_end(task);
@@ -66,7 +68,8 @@ static struct conn *take_ready(struct server *s) {
 
 void server_expire_timers(struct server *s) {
     for (int i = 0; i < QUEUE_COUNT; i++)
-        for (struct timer *t; (t = timer_queue_expire(&s->queues[i], s->now_ms));) conn_expire(CONTAINER_OF(t, struct conn, timer));
+        for (struct timer *t; (t = timer_queue_expire(&s->queues[i], s->now_ms));)
+            conn_expire(CONTAINER_OF(t, struct conn, timer));
     if (s->serving) request_timeout_enforce(s);
     if (s->accept_again_ms && s->now_ms >= s->accept_again_ms) {
         s->accept_again_ms = 0;
@@ -93,7 +96,8 @@ uint64_t server_next_deadline(const struct server *s) {
 
 void server_poke(struct server *s) {
     uint64_t one = 1;
-    if (write(s->waker.fd, &one, sizeof one) < 0 && errno != EAGAIN) log_error("cannot wake the loop: %s", strerror(errno));
+    if (write(s->waker.fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        log_error("cannot wake the loop: %s", strerror(errno));
 }
 
 void server_expect_deadline(struct server *s, uint64_t deadline_ms) {
@@ -166,10 +170,8 @@ void server_run(struct server *s, unsigned thread) {
         if (c) {
             pass_on(s);
             serve(s, c, thread);
-        } else if (s->is_polling)
-            follow(s);
-        else if (!dispatch(s))
-            lead(s);
+        } else if (s->is_polling) follow(s);
+        else if (!dispatch(s)) lead(s);
     }
     s->runners--;
     pthread_cond_broadcast(&s->work);
@@ -254,14 +256,17 @@ struct server *server_new(const struct server_config *config) {
         return NULL;
     }
     accept_start(s);
-    if (courier_start(s)) log_error("cannot start the courier thread: %s; requests will wait for a busy worker", strerror(errno));
+    if (courier_start(s))
+        log_error("cannot start the courier thread: %s; requests will wait for a busy worker", strerror(errno));
     return s;
 }
 
 static void close_all(struct server *s) {
     for (int i = 0; i < QUEUE_COUNT; i++)
-        for (struct timer *t; (t = timer_queue_oldest(&s->queues[i]));) conn_close(CONTAINER_OF(t, struct conn, timer), CLOSE_SHUTDOWN);
-    for (struct list *node; (node = list_first(&s->ready));) conn_close(CONTAINER_OF(node, struct conn, link), CLOSE_SHUTDOWN);
+        for (struct timer *t; (t = timer_queue_oldest(&s->queues[i]));)
+            conn_close(CONTAINER_OF(t, struct conn, timer), CLOSE_SHUTDOWN);
+    for (struct list *node; (node = list_first(&s->ready));)
+        conn_close(CONTAINER_OF(node, struct conn, link), CLOSE_SHUTDOWN);
 }
 
 void server_free(struct server *s) {
