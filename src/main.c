@@ -36,7 +36,8 @@ static struct settings *load(int argc, char **argv) {
 /* --check-config: the import runs in a child, whatever it does to its process. */
 static int check(const struct settings *s) {
     int status;
-    if (s->chdir && chdir(s->chdir)) die(EXIT_SETTINGS, "cannot change to the directory '%s': %s", s->chdir, strerror(errno));
+    if (s->chdir && chdir(s->chdir))
+        die(EXIT_SETTINGS, "cannot change to the directory '%s': %s", s->chdir, strerror(errno));
     pid_t pid = fork();
     if (pid < 0) die(EXIT_BOOT, "cannot fork: %s", strerror(errno));
     if (pid == 0) worker_check(s);

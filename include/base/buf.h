@@ -13,7 +13,7 @@ struct buf {
     size_t cap;
 };
 
-#define BUF_INIT                                                                                                                                     \
+#define BUF_INIT \
     { NULL, 0, 0 }
 
 void buf_init(struct buf *b);

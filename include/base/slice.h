@@ -34,8 +34,8 @@ bool slice_starts_with(struct slice s, struct slice prefix);
 bool slice_starts_with_nocase(struct slice s, struct slice prefix);
 /* Without the SP and HTAB at both ends (RFC 9110, 5.6.3); nothing else counts as space. */
 struct slice slice_trim(struct slice s);
-/* The part before the first `separator`, which is cut off *rest; all of it if there is none. False once *rest is used up
- * (rest->data is NULL then). An empty slice yields one empty part. */
+/* The part before the first `separator`, which is cut off *rest; all of it if there is none. False once *rest is used
+ * up (rest->data is NULL then). An empty slice yields one empty part. */
 bool slice_next(struct slice *rest, char separator, struct slice *part);
 /* Digits only, the whole slice, no sign, no space. False when empty, not decimal, or beyond UINT64_MAX. */
 bool slice_to_u64(struct slice s, uint64_t *value);

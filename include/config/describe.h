@@ -1,4 +1,5 @@
-/* The options table told in other forms: help, the effective configuration, and the files generated from it at build time. */
+/* The options table told in other forms: help, the effective configuration, and the files generated from it at build
+ * time. */
 #ifndef CSERVE_CONFIG_DESCRIBE_H
 #define CSERVE_CONFIG_DESCRIBE_H
 

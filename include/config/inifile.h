@@ -1,6 +1,6 @@
-/* Ini files, line by line, each with its exact number. The grammar is inih's: [section], key = value or key: value, comments from ';'
- * or '#' at the start of a line or from ';' behind a space, indented lines continue the value above. Besides, a line that ends in '\'
- * is joined with the next one. Nothing is cut or skipped silently. */
+/* Ini files, line by line, each with its exact number. The grammar is inih's: [section], key = value or key: value,
+ * comments from ';' or '#' at the start of a line or from ';' behind a space, indented lines continue the value above.
+ * Besides, a line that ends in '\' is joined with the next one. Nothing is cut or skipped silently. */
 #ifndef CSERVE_CONFIG_INIFILE_H
 #define CSERVE_CONFIG_INIFILE_H
 

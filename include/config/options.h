@@ -1,5 +1,5 @@
-/* THE table: one row for each setting. The ini reader, the variables, the command line, --help, --print-config and the generated
- * files all come from it; there is no other list of settings. */
+/* THE table: one row for each setting. The ini reader, the variables, the command line, --help, --print-config and the
+ * generated files all come from it; there is no other list of settings. */
 #ifndef CSERVE_CONFIG_OPTIONS_H
 #define CSERVE_CONFIG_OPTIONS_H
 
@@ -26,13 +26,13 @@ struct option {
     const char *aliases; /* Gunicorn's long flags without their dashes, separated by spaces; may be NULL */
     enum option_group group;
     const struct value_type *type;
-    const char *metavar;      /* in place of the type's; may be NULL */
-    size_t offset, width;     /* of the field in struct settings */
-    const char *standard;     /* the default as text, parsed like user input; "" where nothing is set */
-    const char *variable;     /* a foreign variable that gives the default, as $PORT; NULL: none */
-    const char *prefix;       /* of what that variable holds; may be NULL */
-    const char *implied;      /* the value of the bare --flag where the type is no flag (--proxy-protocol); NULL: none */
-    uint64_t min, max;        /* of numbers, in the unit of the field; max 0: no bound but the field's width */
+    const char *metavar;  /* in place of the type's; may be NULL */
+    size_t offset, width; /* of the field in struct settings */
+    const char *standard; /* the default as text, parsed like user input; "" where nothing is set */
+    const char *variable; /* a foreign variable that gives the default, as $PORT; NULL: none */
+    const char *prefix;   /* of what that variable holds; may be NULL */
+    const char *implied;  /* the value of the bare --flag where the type is no flag (--proxy-protocol); NULL: none */
+    uint64_t min, max;    /* of numbers, in the unit of the field; max 0: no bound but the field's width */
     const char *const *words; /* of value_word, in the order of the enum; NULL ends them */
     bool is_reloadable;
     bool is_for_invocation; /* says what this one invocation does: not for the ini file */

@@ -1,7 +1,8 @@
 /* The settings of one generation: one plain struct, filled by the options table, read-only from then on.
  *
- * Field names are the ini keys (docs/settings.md says what each means). Times are milliseconds, sizes bytes, 0 is "none" or "no limit"
- * where docs/settings.md says so. Strings are NUL-terminated and owned by the settings; NULL means not set. */
+ * Field names are the ini keys (docs/settings.md says what each means). Times are milliseconds, sizes bytes, 0 is
+ * "none" or "no limit" where docs/settings.md says so. Strings are NUL-terminated and owned by the settings; NULL means
+ * not set. */
 #ifndef CSERVE_CONFIG_SETTINGS_H
 #define CSERVE_CONFIG_SETTINGS_H
 
@@ -136,26 +137,30 @@ struct settings {
     struct setting_origins *origins; /* where each value came from, for describe.h */
 };
 
-/* Reads everything anew in the order default < ini < CSERVE_* variables < CSERVE_CMD_ARGS < command line, and checks it as a whole.
+/* Reads everything anew in the order default < ini < CSERVE_* variables < CSERVE_CMD_ARGS < command line, and checks it
+ * as a whole.
  *
- * argv is the command line of the process; argv[0] is skipped. Returns NULL after writing every error, one a line, into `errors`:
- * each names its place (file:line, variable or option), the text and the nearest valid name. Warnings and notes (an ignored
- * worker_class) go to `notes`, one a line, also on success. Does not log and does not change the process: the caller does both. */
+ * argv is the command line of the process; argv[0] is skipped. Returns NULL after writing every error, one a line, into
+ * `errors`: each names its place (file:line, variable or option), the text and the nearest valid name. Warnings and
+ * notes (an ignored worker_class) go to `notes`, one a line, also on success. Does not log and does not change the
+ * process: the caller does both. */
 struct settings *settings_load(int argc, char **argv, struct buf *errors, struct buf *notes);
 void settings_free(struct settings *s);
 
 struct option;
 
-/* Where the value of a setting came from: "default", "conf.ini:3", "variable CSERVE_WORKERS", "command line --workers". */
+/* Where the value of a setting came from: "default", "conf.ini:3", "variable CSERVE_WORKERS", "command line
+ * --workers". */
 const char *settings_origin(const struct settings *s, const struct option *o);
 /* Was it written by a user, anywhere? */
 bool settings_is_explicit(const struct settings *s, const struct option *o);
 
-/* Does `peer` (16 bytes, IPv4 mapped) belong to the set? NULL is a unix-socket peer: always a member unless the set is empty. */
+/* Does `peer` (16 bytes, IPv4 mapped) belong to the set? NULL is a unix-socket peer: always a member unless the set is
+ * empty. */
 bool address_set_has(const struct address_set *set, const unsigned char peer[16]);
 
-/* The command line's requests that need no server. True if it was one and has been answered on stdout: --help, --version (the caller
- * gives the text after "cserve VERSION"), and --generate=ini|markdown|man for the build. */
+/* The command line's requests that need no server. True if it was one and has been answered on stdout: --help,
+ * --version (the caller gives the text after "cserve VERSION"), and --generate=ini|markdown|man for the build. */
 bool settings_answer_early(int argc, char **argv, const char *version_details);
 
 #endif

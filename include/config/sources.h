@@ -1,5 +1,5 @@
-/* Where settings are written: files, variables, command lines. Each source yields assignments in the order in which they were
- * written; nothing is parsed or decided here but what a name means. */
+/* Where settings are written: files, variables, command lines. Each source yields assignments in the order in which
+ * they were written; nothing is parsed or decided here but what a name means. */
 #ifndef CSERVE_CONFIG_SOURCES_H
 #define CSERVE_CONFIG_SOURCES_H
 

@@ -1,5 +1,5 @@
-/* How a setting's text becomes a field of struct settings and text again. One constant object for each type; a type knows nothing of
- * files, variables or the command line. For every value v: parsing the format of v gives v. */
+/* How a setting's text becomes a field of struct settings and text again. One constant object for each type; a type
+ * knows nothing of files, variables or the command line. For every value v: parsing the format of v gives v. */
 #ifndef CSERVE_CONFIG_VALUE_H
 #define CSERVE_CONFIG_VALUE_H
 
@@ -11,7 +11,8 @@ struct value_type {
     const char *metavar; /* what stands for a value in the help: "N", "PATH" */
     bool is_list;        /* parse() appends: a repeated key adds to what is there */
     bool is_flag;        /* may be given on the command line without a value, for "true" */
-    /* Parses `text` into `field`, which is zeroed or holds an older value. NULL, or a message without a place that the caller frees
+    /* Parses `text` into `field`, which is zeroed or holds an older value. NULL, or a message without a place that the
+     * caller frees
      * ("'x' is not a number from 1 to 9"); the field is unchanged then, but for a list's items before the bad one. */
     char *(*parse)(const struct option *o, void *field, const char *text);
     void (*format)(const struct option *o, const void *field, struct buf *out);
@@ -36,8 +37,9 @@ extern const struct value_type value_path;   /* made absolute against the curren
 extern const struct value_type value_application;
 extern const struct value_type value_list;
 extern const struct value_type value_path_list;
-extern const struct value_type value_environment; /* K=V; a later value of K replaces the earlier one; formatted one a line */
-extern const struct value_type value_ignored;     /* Gunicorn's, accepted without effect */
+extern const struct value_type
+    value_environment; /* K=V; a later value of K replaces the earlier one; formatted one a line */
+extern const struct value_type value_ignored; /* Gunicorn's, accepted without effect */
 
 /* value_set.c */
 extern const struct value_type value_user;
@@ -48,7 +50,8 @@ extern const struct value_type value_name_values;
 void string_list_append(struct string_list *list, const char *item, size_t length);
 void string_list_release(struct string_list *list);
 
-/* Calls `add` for each trimmed item between the commas of `text`, until one gives a message. Empty items are skipped. */
+/* Calls `add` for each trimmed item between the commas of `text`, until one gives a message. Empty items are
+ * skipped. */
 char *value_each_item(const char *text, char *(*add)(void *field, struct slice item), void *field);
 
 #endif

@@ -1,8 +1,8 @@
 /* What a worker is doing, for other processes to read: lives in the scoreboard's shared memory, outlives the worker.
  *
- * One writer a field: the counters belong to whoever holds the engine's lock, a task to the application thread it is numbered
- * for. Every field is a C11 atomic; the text of a task sits behind a sequence counter (odd while it changes), so a reader never
- * blocks and a worker killed between two stores poisons nothing. */
+ * One writer a field: the counters belong to whoever holds the engine's lock, a task to the application thread it is
+ * numbered for. Every field is a C11 atomic; the text of a task sits behind a sequence counter (odd while it changes),
+ * so a reader never blocks and a worker killed between two stores poisons nothing. */
 #ifndef CSERVE_HTTP_ACTIVITY_H
 #define CSERVE_HTTP_ACTIVITY_H
 
@@ -46,7 +46,8 @@ struct task_view {
     char target[169];
 };
 
-void task_begin(struct task *t, uint64_t now_ms, struct slice method, struct slice target, struct slice protocol, struct slice peer);
+void task_begin(struct task *t, uint64_t now_ms, struct slice method, struct slice target, struct slice protocol,
+                struct slice peer);
 void task_end(struct task *t);
 bool task_read(const struct task *t, struct task_view *view);
 /* A new worker in the seat: everything to zero. By the arbiter, while no worker has the row. */

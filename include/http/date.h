@@ -9,7 +9,8 @@ struct http_date {
     char text[80];   /* "Tue, 24 Nov 2026 10:06:39 GMT"; room for what the compiler fears of int */
 };
 
-/* The present date. `cached` belongs to the caller, zeroed at first, and may serve any number of responses, one thread at a time. */
+/* The present date. `cached` belongs to the caller, zeroed at first, and may serve any number of responses, one thread
+ * at a time. */
 struct slice http_date_now(struct http_date *cached);
 
 #endif

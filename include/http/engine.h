@@ -1,7 +1,7 @@
 /* What the engine's own files share: struct server whole. Everyone else sees http/server.h.
  *
- * `lock` guards all of it but what is marked otherwise. A connection in CONN_SERVING belongs to the application thread that runs its exchange: the
- * loop then touches nothing of it but `output`, and that only under the lock. */
+ * `lock` guards all of it but what is marked otherwise. A connection in CONN_SERVING belongs to the application thread
+ * that runs its exchange: the loop then touches nothing of it but `output`, and that only under the lock. */
 #ifndef CSERVE_HTTP_ENGINE_H
 #define CSERVE_HTTP_ENGINE_H
 
@@ -12,13 +12,13 @@
 
 #include <pthread.h>
 
-#define READ_BYTES (64 * 1024)       /* one recv(2) */
+#define READ_BYTES          (64 * 1024) /* one recv(2) */
 #define KEPT_RESPONSE_BYTES (64 * 1024) /* response buffers beyond this are not kept for the next response */
-#define FREE_EXCHANGES 64
-#define FRESH_TIMEOUT_MS 1000  /* while draining: for the first byte of a connection that was never used */
-#define LINGER_TIMEOUT_MS 2000 /* without a byte after our answer to a refused request */
-#define LINGER_MAX_MS 30000
-#define HANDOVER_RETRY_MS 2 /* when the hand-over socket is full */
+#define FREE_EXCHANGES      64
+#define FRESH_TIMEOUT_MS    1000 /* while draining: for the first byte of a connection that was never used */
+#define LINGER_TIMEOUT_MS   2000 /* without a byte after our answer to a refused request */
+#define LINGER_MAX_MS       30000
+#define HANDOVER_RETRY_MS   2 /* when the hand-over socket is full */
 
 /* A listener in the loop. */
 struct acceptor {
@@ -68,22 +68,22 @@ struct server {
     pthread_t courier;
     bool has_courier;
     bool courier_ends;
-    bool courier_is_armed;   /* its timer runs */
-    bool courier_leads;      /* every application thread is stuck: listeners are not watched */
-    bool courier_waits;      /* in loop_wait(), without the lock: its batch is its own */
+    bool courier_is_armed; /* its timer runs */
+    bool courier_leads;    /* every application thread is stuck: listeners are not watched */
+    bool courier_waits;    /* in loop_wait(), without the lock: its batch is its own */
     int courier_timer_fd;
-    uint64_t courier_due_ms;      /* when it should fire at the latest */
-    uint64_t courier_nap_us;      /* what the timer is armed with */
-    uint64_t answered_at_arming;  /* `answered` then */
+    uint64_t courier_due_ms;          /* when it should fire at the latest */
+    uint64_t courier_nap_us;          /* what the timer is armed with */
+    uint64_t answered_at_arming;      /* `answered` then */
     struct loop_source courier_waker; /* eventfd: calls it back when it leads */
     struct loop courier_loop;         /* its own batch; application threads handle its events first */
-    struct loop_source taker; /* config.handover_take_fd */
+    struct loop_source taker;         /* config.handover_take_fd */
     bool taker_is_watched;
     uint64_t handover_again_ms; /* idle connections wait for room in the hand-over socket; 0: none */
     struct buf handover_buffer;
     struct list foreign_locals;
 
-    struct list ready; /* conns with a complete request, oldest first */
+    struct list ready;  /* conns with a complete request, oldest first */
     struct list served; /* conns in CONN_SERVING, oldest first */
     unsigned ready_count;
 

@@ -1,6 +1,7 @@
 /* What a socket has not taken yet, in order: copied bytes, bytes kept by reference, ranges of files.
  *
- * Memory is bounded by response_buffer: copies beyond it go to one unlinked spool file, bounded by response_spool. Guarded by the engine's lock. */
+ * Memory is bounded by response_buffer: copies beyond it go to one unlinked spool file, bounded by response_spool.
+ * Guarded by the engine's lock. */
 #ifndef CSERVE_HTTP_OUTPUT_H
 #define CSERVE_HTTP_OUTPUT_H
 
@@ -12,10 +13,10 @@
 
 struct output {
     struct list pieces;
-    size_t memory_bytes;   /* copied or kept, and not sent */
+    size_t memory_bytes;    /* copied or kept, and not sent */
     uint64_t pending_bytes; /* all that is not sent */
-    int spool_fd;          /* -1 until needed */
-    uint64_t spool_bytes;  /* written to the spool file since it was opened */
+    int spool_fd;           /* -1 until needed */
+    uint64_t spool_bytes;   /* written to the spool file since it was opened */
 };
 
 enum output_result { OUTPUT_DONE, OUTPUT_BLOCKED, OUTPUT_BROKEN };
@@ -38,7 +39,8 @@ static inline bool output_is_empty(const struct output *o) {
 bool output_has_room(const struct output *o, const struct settings *s);
 /* Copies, to memory or to the spool file. -1 with errno when the spool file does not take it: nothing was added. */
 int output_copy(struct output *o, const struct settings *s, const char *data, size_t len);
-/* A reference costs no copy, but its memory counts as well: one piece of any size, or as many as response_buffer allows. */
+/* A reference costs no copy, but its memory counts as well: one piece of any size, or as many as response_buffer
+ * allows. */
 bool output_may_keep(const struct output *o, const struct settings *s, size_t len);
 /* Keeps a reference until the bytes are sent. */
 void output_keep(struct output *o, const char *data, size_t len, void *owner);

@@ -1,7 +1,8 @@
 /* llhttp in strict mode, and on top of it every rule and limit that llhttp leaves to the server.
  *
- * One parser parses one message. The method is read here, because llhttp knows a fixed list only; everything behind it goes through
- * llhttp. What a rule refuses ends in PARSER_REFUSED with a status, a reason for the log, and the field it concerns. */
+ * One parser parses one message. The method is read here, because llhttp knows a fixed list only; everything behind it
+ * goes through llhttp. What a rule refuses ends in PARSER_REFUSED with a status, a reason for the log, and the field it
+ * concerns. */
 #ifndef CSERVE_HTTP_PARSER_H
 #define CSERVE_HTTP_PARSER_H
 
@@ -29,7 +30,7 @@ struct parser {
     llhttp_t llhttp;
     struct request *request;
     const struct settings *settings;
-    struct head_cache *cache; /* NULL: none */
+    struct head_cache *cache;           /* NULL: none */
     const struct peer *connection_peer; /* who is at the other end of the socket: decides what is believed */
     enum parser_state state;
     uint32_t field_capacity;
@@ -45,17 +46,19 @@ struct parser {
 };
 
 /* A parser for the next message into `request`, whose spans, fields and body it resets. */
-void parser_start(struct parser *p, struct request *request, const struct settings *settings, const struct peer *connection_peer);
-/* While the head is incomplete: `data` holds the whole message so far, also the part that was passed before (it may have moved). Behind the head:
- * only the new bytes. Returns how many of `len` belong to this message; look at p->state. Bytes of the body go to request->body. */
+void parser_start(struct parser *p, struct request *request, const struct settings *settings,
+                  const struct peer *connection_peer);
+/* While the head is incomplete: `data` holds the whole message so far, also the part that was passed before (it may
+ * have moved). Behind the head: only the new bytes. Returns how many of `len` belong to this message; look at p->state.
+ * Bytes of the body go to request->body. */
 size_t parser_feed(struct parser *p, const char *data, size_t len);
 /* Frees what the parser and the request hold on to. */
 void parser_release(struct parser *p);
 /* "llhttp 9.2.1" */
 const char *parser_version(void);
 
-/* The rules for a whole head (http/head.c): target, version, Host, framing fields, Expect, Connection, repeated fields. Sets the
- * request's derived members. False with *refusal filled. */
+/* The rules for a whole head (http/head.c): target, version, Host, framing fields, Expect, Connection, repeated fields.
+ * Sets the request's derived members. False with *refusal filled. */
 bool head_check(struct request *r, const struct settings *settings, struct refusal *refusal);
 /* The rule for an origin-form target alone: sets path and query. */
 bool head_check_target(struct request *r, struct refusal *refusal);

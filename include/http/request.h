@@ -1,6 +1,8 @@
-/* A parsed request. Everything points into `head`, the bytes as they arrived; nothing is decoded, lower-cased or joined here.
+/* A parsed request. Everything points into `head`, the bytes as they arrived; nothing is decoded, lower-cased or joined
+ * here.
  *
- * Complete before a handler sees it: the head has passed every rule of http/parser.h, the body is whole. Memory: the exchange's. */
+ * Complete before a handler sees it: the head has passed every rule of http/parser.h, the body is whole. Memory: the
+ * exchange's. */
 #ifndef CSERVE_HTTP_REQUEST_H
 #define CSERVE_HTTP_REQUEST_H
 
@@ -25,10 +27,10 @@ struct field {
 struct request {
     const char *head; /* base of all spans */
     struct span method;
-    struct span target; /* as on the request line: RAW_URI */
-    struct span path;   /* without authority and query; "*" for OPTIONS * */
-    struct span query;  /* behind the first "?"; empty if none */
-    struct span block;  /* the field lines, from the first name to the blank line */
+    struct span target;    /* as on the request line: RAW_URI */
+    struct span path;      /* without authority and query; "*" for OPTIONS * */
+    struct span query;     /* behind the first "?"; empty if none */
+    struct span block;     /* the field lines, from the first name to the blank line */
     uint32_t block_serial; /* the same for equal blocks that the engine has seen before; 0 for others */
     uint8_t minor_version;
     bool is_head;
@@ -41,9 +43,9 @@ struct request {
     uint32_t field_count;
     struct field *fields; /* of limit_request_fields + 1 entries */
     struct body body;
-    const struct peer *peer;          /* the client, or what a trusted PROXY header said */
-    const struct peer *local;         /* the listener's address */
-    struct span script_name;          /* from a trusted forwarder's SCRIPT_NAME field; length 0 if none */
+    const struct peer *peer;  /* the client, or what a trusted PROXY header said */
+    const struct peer *local; /* the listener's address */
+    struct span script_name;  /* from a trusted forwarder's SCRIPT_NAME field; length 0 if none */
 };
 
 static inline struct slice request_span(const struct request *r, struct span s) {

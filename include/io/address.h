@@ -27,7 +27,8 @@ struct address {
  * result). NULL, or a message that says what is wrong with `text` (static or thread-local storage). */
 const char *address_parse(const char *text, struct address *a);
 
-/* The other end of an accepted connection, as REMOTE_ADDR and REMOTE_PORT want it. 64 bytes: one lives in every connection. */
+/* The other end of an accepted connection, as REMOTE_ADDR and REMOTE_PORT want it. 64 bytes: one lives in every
+ * connection. */
 struct peer {
     unsigned char ip[16]; /* IPv4 as ::ffff:a.b.c.d; meaningless for unix */
     uint16_t port;

@@ -1,4 +1,5 @@
-/* Listening sockets: opened by the arbiter before it forks, shared by all workers of all generations that bind the same address. */
+/* Listening sockets: opened by the arbiter before it forks, shared by all workers of all generations that bind the same
+ * address. */
 #ifndef CSERVE_IO_LISTENER_H
 #define CSERVE_IO_LISTENER_H
 
@@ -25,17 +26,19 @@ struct listener_options {
     unsigned patience_ms; /* how long an address in use is tried again; 0: not at all */
 };
 
-/* Binds and listens. Only an address in use is worth a retry, within patience_ms. A unix socket gets its mode and owner without a moment of wider
- * access; a dead socket file is replaced, a live one or a file that is no socket is refused. ADDRESS_FD adopts the descriptor after checking that it
- * is a listening stream socket. NULL with a message in `error` that names the address and the way out. */
-struct listener *listener_open(const struct address *address, const struct listener_options *options, char *error, size_t error_size);
-/* Takes over `fd`, which some other process opened: must be a listening stream socket. `address` is the setting that it stands for. As
- * listener_open() otherwise; the socket file, if there is one, is not ours to remove. */
+/* Binds and listens. Only an address in use is worth a retry, within patience_ms. A unix socket gets its mode and owner
+ * without a moment of wider access; a dead socket file is replaced, a live one or a file that is no socket is refused.
+ * ADDRESS_FD adopts the descriptor after checking that it is a listening stream socket. NULL with a message in `error`
+ * that names the address and the way out. */
+struct listener *listener_open(const struct address *address, const struct listener_options *options, char *error,
+                               size_t error_size);
+/* Takes over `fd`, which some other process opened: must be a listening stream socket. `address` is the setting that it
+ * stands for. As listener_open() otherwise; the socket file, if there is one, is not ours to remove. */
 struct listener *listener_adopt(int fd, const struct address *address, char *error, size_t error_size);
 /* Is `fd` bound to `address`? For finding the inherited descriptor that a setting means. */
 bool listener_is_bound_to(int fd, const struct address *address);
-/* Nobody connects any more, while those who did and wait to be accepted still can be: a unix socket's file goes if it is ours, a TCP socket
- * drops what arrives. Does nothing to a foreign one. */
+/* Nobody connects any more, while those who did and wait to be accepted still can be: a unix socket's file goes if it
+ * is ours, a TCP socket drops what arrives. Does nothing to a foreign one. */
 void listener_refuse_more(struct listener *l);
 /* Takes that back. False for a unix socket: its file is gone, only a new socket can be reached. */
 bool listener_admit_again(struct listener *l);

@@ -1,11 +1,12 @@
 /* An epoll(7) loop that hands out one event at a time, so that any thread may go on with a batch another one fetched.
  *
- * The caller guards it with its own lock; only loop_wait() may run without, by one thread at a time for each struct loop. Several loops may share
- * one epoll descriptor (loop_share): whoever called epoll_wait(2) last gets the next event first.
+ * The caller guards it with its own lock; only loop_wait() may run without, by one thread at a time for each struct
+ * loop. Several loops may share one epoll descriptor (loop_share): whoever called epoll_wait(2) last gets the next
+ * event first.
  *
- * A batch may hold an event for a source that was removed since. loop_remove() therefore moves the source on to its next generation, and
- * loop_dispatch() drops events of an earlier one; for that the source's memory must remain a struct loop_source (of any object) as long
- * as the loop lives. */
+ * A batch may hold an event for a source that was removed since. loop_remove() therefore moves the source on to its
+ * next generation, and loop_dispatch() drops events of an earlier one; for that the source's memory must remain a
+ * struct loop_source (of any object) as long as the loop lives. */
 #ifndef CSERVE_IO_LOOP_H
 #define CSERVE_IO_LOOP_H
 
@@ -39,8 +40,8 @@ void loop_release(struct loop *l);
 int loop_add(struct loop *l, struct loop_source *source, uint32_t events);
 int loop_modify(struct loop *l, struct loop_source *source, uint32_t events);
 int loop_remove(struct loop *l, struct loop_source *source);
-/* Waits for the next batch of at most `most` events; only when the last one is drained. -1 waits for ever; a signal ends it with an empty
- * batch. */
+/* Waits for the next batch of at most `most` events; only when the last one is drained. -1 waits for ever; a signal
+ * ends it with an empty batch. */
 void loop_wait(struct loop *l, int most, int timeout_ms);
 /* Handles the next event of the batch; false if there is none. */
 bool loop_dispatch(struct loop *l);

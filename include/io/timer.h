@@ -28,7 +28,8 @@ struct timer *timer_queue_expire(struct timer_queue *q, uint64_t now_ms);
 /* When the next timer expires, or CLOCK_NEVER. */
 static inline uint64_t timer_queue_deadline(const struct timer_queue *q) {
     if (list_is_empty(&q->timers)) return CLOCK_NEVER;
-    return ((const struct timer *)(const void *)((const char *)q->timers.next - offsetof(struct timer, link)))->deadline_ms;
+    return ((const struct timer *)(const void *)((const char *)q->timers.next - offsetof(struct timer, link)))
+        ->deadline_ms;
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* The arbiter: the process that everything else depends on, and that depends on nothing.
  *
- * Its loop waits in poll(2) for signals, for bytes from workers and templates, and for the next deadline; never for anything else. It
- * runs no Python, takes no lock, parses nothing from the network, and allocates only while it starts, reloads or upgrades. The parts of
- * it below work on one struct; each is a file of its own. */
+ * Its loop waits in poll(2) for signals, for bytes from workers and templates, and for the next deadline; never for
+ * anything else. It runs no Python, takes no lock, parses nothing from the network, and allocates only while it starts,
+ * reloads or upgrades. The parts of it below work on one struct; each is a file of its own. */
 #ifndef CSERVE_PROCESS_ARBITER_H
 #define CSERVE_PROCESS_ARBITER_H
 
@@ -59,7 +59,8 @@ struct arbiter {
     char *binary;            /* absolute path of the command */
 };
 
-/* Runs the server to its end; the exit status. `settings` is what the command line said at the start; owned from here on. */
+/* Runs the server to its end; the exit status. `settings` is what the command line said at the start; owned from here
+ * on. */
 int arbiter_run(int argc, char **argv, struct settings *settings);
 /* The loop, once everything is open; ends when the last process is gone. The exit status. */
 int arbiter_loop(struct arbiter *a);
@@ -78,7 +79,8 @@ void spawn_template(struct arbiter *a, struct generation *g);
 
 /* ---- seating.c: who sits where ---- */
 
-/* Brings the generations' slots to what is wanted: seats that are empty are filled, seats too many are given up. Spawns what is due. */
+/* Brings the generations' slots to what is wanted: seats that are empty are filled, seats too many are given up. Spawns
+ * what is due. */
 void seating_settle(struct arbiter *a);
 /* Asks every slot of the generation to go. */
 void seating_clear(struct arbiter *a, struct generation *g, enum slot_event how);
@@ -113,8 +115,9 @@ uint64_t watch_next(const struct arbiter *a);
 
 /* ---- candidate.c: the settings of a reload ---- */
 
-/* What the command line, the variables and the file say now, with the present values where only a restart applies a change. The
- * process is in the directory of the new settings then. NULL after logging why; the directory is the old one. */
+/* What the command line, the variables and the file say now, with the present values where only a restart applies a
+ * change. The process is in the directory of the new settings then. NULL after logging why; the directory is the old
+ * one. */
 struct settings *candidate_read(struct arbiter *a);
 /* Back to the directory of the generation that serves. */
 void candidate_leave_directory(const struct arbiter *a);
@@ -147,7 +150,9 @@ struct command_detail {
     const char *value;
 };
 
-/* Starts `command` in a shell with EVENT, MASTER_PID and the details in its environment; does not wait for it. NULL: nothing to do. */
-void command_run(struct arbiter *a, const char *command, const char *event, const struct command_detail *details, size_t count);
+/* Starts `command` in a shell with EVENT, MASTER_PID and the details in its environment; does not wait for it. NULL:
+ * nothing to do. */
+void command_run(struct arbiter *a, const char *command, const char *event, const struct command_detail *details,
+                 size_t count);
 
 #endif

@@ -1,4 +1,5 @@
-/* Why a process died: one sentence from the wait status, the kill ledger, the kernel's memory events and the row. Never a guess. */
+/* Why a process died: one sentence from the wait status, the kill ledger, the kernel's memory events and the row. Never
+ * a guess. */
 #ifndef CSERVE_PROCESS_DEATH_H
 #define CSERVE_PROCESS_DEATH_H
 

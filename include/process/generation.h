@@ -31,8 +31,8 @@ struct generation {
 };
 
 /* Opens sockets and the access log. Takes over `settings` on success. NULL with a message. */
-struct generation *generation_new(unsigned id, struct settings *settings, struct sockets *sockets, unsigned patience_ms, char *error,
-                                  size_t error_size);
+struct generation *generation_new(unsigned id, struct settings *settings, struct sockets *sockets, unsigned patience_ms,
+                                  char *error, size_t error_size);
 /* For workers that an earlier image of this process started: no sockets yet, no access log. */
 struct generation *generation_adopt(struct settings *settings);
 /* When no process has it any more. */

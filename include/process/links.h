@@ -6,7 +6,8 @@
 
 struct links {
     pid_t arbiter_pid;
-    /* Workers write a byte when their row has changed; the arbiter reads. A full pipe loses nothing: the rows hold the news. */
+    /* Workers write a byte when their row has changed; the arbiter reads. A full pipe loses nothing: the rows hold the
+     * news. */
     int news[2];
     /* Only the arbiter holds the writing end: the reading end reports its death to everybody else. */
     int lifeline[2];

@@ -1,4 +1,5 @@
-/* The service manager's protocol, sd_notify(3), without its library: datagrams of VARIABLE=value lines to $NOTIFY_SOCKET. */
+/* The service manager's protocol, sd_notify(3), without its library: datagrams of VARIABLE=value lines to
+ * $NOTIFY_SOCKET. */
 #ifndef CSERVE_PROCESS_NOTIFY_H
 #define CSERVE_PROCESS_NOTIFY_H
 
@@ -17,13 +18,15 @@ struct notify {
     struct sockaddr_un name;
 };
 
-/* Reads NOTIFY_SOCKET, FDSTORE, WATCHDOG_USEC and WATCHDOG_PID, and takes them out of the environment: the application is not the service. */
+/* Reads NOTIFY_SOCKET, FDSTORE, WATCHDOG_USEC and WATCHDOG_PID, and takes them out of the environment: the application
+ * is not the service. */
 void notify_start(struct notify *n);
 /* Puts NOTIFY_SOCKET and the watchdog back, for an image that replaces this one. */
 void notify_restore_environment(const struct notify *n);
 /* One datagram; lines are separated by \n. Never blocks; failure is ignored, as the protocol wants it. */
 void notify_send(const struct notify *n, const char *format, ...) PRINTF_LIKE(2, 3);
-/* FDSTORE=1 with a descriptor: the manager keeps it over a restart of the service, until it is told to forget the name. */
+/* FDSTORE=1 with a descriptor: the manager keeps it over a restart of the service, until it is told to forget the
+ * name. */
 void notify_store_fd(const struct notify *n, int fd, const char *name);
 void notify_stop(struct notify *n);
 

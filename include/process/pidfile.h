@@ -1,7 +1,8 @@
 /* The file that holds the arbiter's pid, and a lock that says whether its writer lives.
  *
- * The lock decides, never the number: a stale, empty or garbled file, or one whose number meanwhile belongs to another process, blocks
- * no start. It is a record lock (fcntl(2)): children do not inherit it, an image that replaces this one in place keeps it. */
+ * The lock decides, never the number: a stale, empty or garbled file, or one whose number meanwhile belongs to another
+ * process, blocks no start. It is a record lock (fcntl(2)): children do not inherit it, an image that replaces this one
+ * in place keeps it. */
 #ifndef CSERVE_PROCESS_PIDFILE_H
 #define CSERVE_PROCESS_PIDFILE_H
 
@@ -13,7 +14,7 @@ struct pidfile {
     char *path;
 };
 
-#define PIDFILE_INIT                                                                                                                                 \
+#define PIDFILE_INIT \
     { -1, NULL }
 
 /* Writes the file whole or not at all. -1 with a message that names the process which holds it, if one does. */

@@ -1,7 +1,8 @@
 /* What the processes know of each other: one shared memory region, a row for each worker process.
  *
- * Every field has exactly one writer and is a C11 atomic; there is no lock, so a worker that is killed anywhere leaves a readable row. The
- * region outlives workers, and the arbiter's own image when it is replaced in place: it lives in a memfd then. */
+ * Every field has exactly one writer and is a C11 atomic; there is no lock, so a worker that is killed anywhere leaves
+ * a readable row. The region outlives workers, and the arbiter's own image when it is replaced in place: it lives in a
+ * memfd then. */
 #ifndef CSERVE_PROCESS_SCOREBOARD_H
 #define CSERVE_PROCESS_SCOREBOARD_H
 
@@ -39,7 +40,8 @@ struct scoreboard {
 
 /* A zeroed region. *fd is a memfd that holds it, or -1 where the kernel gives none. NULL with errno. */
 struct scoreboard *scoreboard_new(int *fd);
-/* The region behind a memfd that an earlier image of this process made. NULL with errno; EPROTO if it is laid out otherwise. */
+/* The region behind a memfd that an earlier image of this process made. NULL with errno; EPROTO if it is laid out
+ * otherwise. */
 struct scoreboard *scoreboard_map(int fd);
 void scoreboard_free(struct scoreboard *board);
 /* Makes the row ready for a new worker. Only while no process has it. */

@@ -1,7 +1,8 @@
 /* A slot: the life of one worker process, as a table of state x event.
  *
- * The arbiter feeds events in; the table answers with a signal to send, a new deadline and the next state, nothing else. It neither forks
- * nor waits nor logs, so every cell can be visited by a test. Slots and rows of the scoreboard have the same index. */
+ * The arbiter feeds events in; the table answers with a signal to send, a new deadline and the next state, nothing
+ * else. It neither forks nor waits nor logs, so every cell can be visited by a test. Slots and rows of the scoreboard
+ * have the same index. */
 #ifndef CSERVE_PROCESS_SLOT_H
 #define CSERVE_PROCESS_SLOT_H
 
@@ -82,7 +83,8 @@ bool slot_is_active(const struct slot *s);
 /* A process exists or may come into being. */
 bool slot_is_alive(const struct slot *s);
 const char *slot_state_name(enum slot_state state);
-/* Milliseconds to wait before attempt `failures` + 1: doubling from 100 ms to 30 s, half of it chance, so that seats spread. */
+/* Milliseconds to wait before attempt `failures` + 1: doubling from 100 ms to 30 s, half of it chance, so that seats
+ * spread. */
 uint64_t slot_back_off_ms(unsigned failures);
 
 /* How long after SIGABRT the kill comes, and how long a quick stop may take. */

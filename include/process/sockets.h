@@ -1,4 +1,5 @@
-/* The arbiter's listening sockets: opened once an address, shared by the generations that bind it, closed when the last one is gone. */
+/* The arbiter's listening sockets: opened once an address, shared by the generations that bind it, closed when the last
+ * one is gone. */
 #ifndef CSERVE_PROCESS_SOCKETS_H
 #define CSERVE_PROCESS_SOCKETS_H
 
@@ -15,7 +16,8 @@ struct shared_socket {
 struct sockets {
     struct shared_socket *items;
     size_t count;
-    /* Descriptors from the service manager (sd_listen_fds(3)) or an earlier image that no address has taken yet; -1: taken. */
+    /* Descriptors from the service manager (sd_listen_fds(3)) or an earlier image that no address has taken yet; -1:
+     * taken. */
     int *inherited;
     size_t inherited_count;
     const struct notify *keeper; /* a service manager that stores descriptors, or NULL */
@@ -34,16 +36,20 @@ void sockets_forget(struct sockets *s);
 void sockets_inherit(struct sockets *s);
 /* One more descriptor that an address may turn out to mean. */
 void sockets_add_inherited(struct sockets *s, int fd);
-/* Every address of settings->bind: the one that is open already, an inherited descriptor bound to it, or a new one. With inherited
- * descriptors and no address but the default one, all inherited descriptors. Nothing stays open for it on failure: -1 with a message. */
-int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set, char *error, size_t error_size);
+/* Every address of settings->bind: the one that is open already, an inherited descriptor bound to it, or a new one.
+ * With inherited descriptors and no address but the default one, all inherited descriptors. Nothing stays open for it
+ * on failure: -1 with a message. */
+int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set,
+                 char *error, size_t error_size);
 /* One that is open already, for a set that is made by hand. */
 void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set);
 /* The generation no longer needs its set. Sockets without a user close; their files go if `unlink_files`. */
 void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_files);
-/* Gives the service manager a copy of each socket that it does not have; their files stay from then on, as the manager's socket does. */
+/* Gives the service manager a copy of each socket that it does not have; their files stay from then on, as the
+ * manager's socket does. */
 void sockets_store(struct sockets *s);
-/* Nobody connects any more to those of `set` that `kept` (may be NULL) has not; what waits in their queues can still be accepted. */
+/* Nobody connects any more to those of `set` that `kept` (may be NULL) has not; what waits in their queues can still be
+ * accepted. */
 void socket_set_refuse_more(const struct socket_set *set, const struct socket_set *kept);
 /* Logs where the set listens, but for what `known` (may be NULL) has too. */
 void socket_set_announce(const struct socket_set *set, const struct socket_set *known);

@@ -1,8 +1,8 @@
 /* Development mode (--reload): tells when the application's source files change, by inotify(7).
  *
- * Watched are the directories of the application (chdir and pythonpath, all the way down, but not hidden ones, virtual environments and
- * caches) for *.py, and the files that reload_extra_files names. It needs no Python, so it also sees the change that repairs an
- * application which cannot be imported. */
+ * Watched are the directories of the application (chdir and pythonpath, all the way down, but not hidden ones, virtual
+ * environments and caches) for *.py, and the files that reload_extra_files names. It needs no Python, so it also sees
+ * the change that repairs an application which cannot be imported. */
 #ifndef CSERVE_PROCESS_SOURCE_WATCH_H
 #define CSERVE_PROCESS_SOURCE_WATCH_H
 
@@ -15,7 +15,7 @@ struct source_watch {
     uint64_t due_ms; /* when the change counts: editors write in several steps. CLOCK_NEVER: nothing changed */
 };
 
-#define SOURCE_WATCH_INIT                                                                                                                            \
+#define SOURCE_WATCH_INIT \
     { -1, NULL, CLOCK_NEVER }
 
 /* Begins anew with these settings, which must outlive it; off unless they say `reload`. */

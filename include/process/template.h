@@ -1,7 +1,8 @@
 /* The template of preload_app: a child that has imported the application, and forks workers on request.
  *
- * The arbiter asks over a socket and never waits for the answer. Workers become the arbiter's own children: the template forks twice, the
- * process in the middle says the worker's pid and goes, and the arbiter, a child subreaper, inherits the worker. */
+ * The arbiter asks over a socket and never waits for the answer. Workers become the arbiter's own children: the
+ * template forks twice, the process in the middle says the worker's pid and goes, and the arbiter, a child subreaper,
+ * inherits the worker. */
 #ifndef CSERVE_PROCESS_TEMPLATE_H
 #define CSERVE_PROCESS_TEMPLATE_H
 
@@ -39,8 +40,8 @@ void template_init(struct template *t);
 int template_open(int ends[2]);
 /* -1 with errno if it cannot take a request now. */
 int template_ask(const struct template *t, const struct template_request *request);
-/* The next reply: 1. None now: 0. The template and whoever it was forking are gone, *t has no descriptor any more: -1. Only then is it
- * certain that what was asked of it will not come. */
+/* The next reply: 1. None now: 0. The template and whoever it was forking are gone, *t has no descriptor any more: -1.
+ * Only then is it certain that what was asked of it will not come. */
 int template_hear(struct template *t, struct template_reply *reply);
 
 /* Ends it; pid and descriptor stay until the process is reaped and the last reply is heard. */

@@ -25,8 +25,8 @@ struct worker {
     const char *open_errorlog; /* path of the log that is open */
 };
 
-/* Serves until it is told to leave; the exit status is 0, or before it was ready EXIT_BOOT or EXIT_APP. `mask` is the one from before the
- * fork, which happened with every signal blocked. */
+/* Serves until it is told to leave; the exit status is 0, or before it was ready EXIT_BOOT or EXIT_APP. `mask` is the
+ * one from before the fork, which happened with every signal blocked. */
 noreturn void worker_main(const struct worker *w, const sigset_t *mask);
 /* --check-config: imports the application and exits with 0, EXIT_BOOT or EXIT_APP. */
 noreturn void worker_check(const struct settings *s);

@@ -34,8 +34,8 @@ char *wsgi_other_threads(void);
 /* An application thread besides the main one: brackets its server_run(). */
 int wsgi_thread_start(void);
 void wsgi_thread_stop(void);
-/* Raises RequestTimeout in the thread that runs exchange thread index `thread`. Any thread, without the engine's lock.
- */
+/* Raises RequestTimeout in the thread that runs exchange thread index `thread`. Any thread, without the engine's
+ * lock. */
 void wsgi_interrupt(unsigned thread);
 
 enum wsgi_hook {

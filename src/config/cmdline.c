@@ -1,5 +1,5 @@
-/* Our own reader of arguments instead of getopt_long(3): its messages know the nearest name, and it accepts no abbreviations.
- * Must never reorder anything, nor take an option for another's value. */
+/* Our own reader of arguments instead of getopt_long(3): its messages know the nearest name, and it accepts no
+ * abbreviations. Must never reorder anything, nor take an option for another's value. */
 #include "config/cmdline.h"
 
 #include "base/mem.h"
@@ -22,12 +22,14 @@ static bool looks_like_option(const char *word) {
     return word[0] == '-' && word[1];
 }
 
-/* The value of an option that needs one: behind '=' (or the letter), else the next argument. NULL after reporting that there is none. */
+/* The value of an option that needs one: behind '=' (or the letter), else the next argument. NULL after reporting that
+ * there is none. */
 static const char *take_value(struct parser *p, const char *spelling, const char *attached) {
     if (attached) return attached;
     if (p->next == p->end) report(p, mem_printf("%s: a value is missing", spelling));
     else if (looks_like_option(*p->next))
-        report(p, mem_printf("%s: a value is missing in front of '%s'; if that is the value, write '%s=%s'", spelling, *p->next, spelling, *p->next));
+        report(p, mem_printf("%s: a value is missing in front of '%s'; if that is the value, write '%s=%s'", spelling,
+                             *p->next, spelling, *p->next));
     else return *p->next++;
     return NULL;
 }
@@ -123,7 +125,8 @@ static void take_short(struct parser *p, const char *word) {
 }
 
 static void take_application(struct parser *p, const char *word) {
-    if (p->has_application && !p->has_unknown) report(p, mem_printf("'%s': a second application; one server serves one", word));
+    if (p->has_application && !p->has_unknown)
+        report(p, mem_printf("'%s': a second application; one server serves one", word));
     p->has_application = true;
     p->callbacks->on_value(p->context, option_find(SLICE("wsgi_app")), "application", word);
 }

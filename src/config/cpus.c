@@ -1,5 +1,6 @@
-/* The affinity mask bounds the CPUs a process may run on, its control group's quota the time it gets on them. The quota of a group
- * holds for all groups below it, so the path is walked up to the root. What cannot be read bounds nothing. Must never fail. */
+/* The affinity mask bounds the CPUs a process may run on, its control group's quota the time it gets on them. The quota
+ * of a group holds for all groups below it, so the path is walked up to the root. What cannot be read bounds nothing.
+ * Must never fail. */
 #include "config/cpus.h"
 
 #include "base/buf.h"
@@ -18,7 +19,8 @@ static bool read_small(const char *path, struct buf *out) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     ssize_t length;
-    while (out->len < SMALL && (length = read(fd, out->data + out->len, SMALL - out->len)) > 0) out->len += (size_t)length;
+    while (out->len < SMALL && (length = read(fd, out->data + out->len, SMALL - out->len)) > 0)
+        out->len += (size_t)length;
     close(fd);
     return out->len > 0;
 }
@@ -69,8 +71,10 @@ static unsigned bound_v2(unsigned bound, const char *group) {
 /* cgroup v1: one file for each number. */
 static unsigned bound_v1(unsigned bound, const char *group) {
     struct buf quota = BUF_INIT, period = BUF_INIT;
-    char *quota_path = mem_printf("%s/cpu.cfs_quota_us", group), *period_path = mem_printf("%s/cpu.cfs_period_us", group);
-    if (read_small(quota_path, &quota) && read_small(period_path, &period)) bound = bounded(bound, first_line(&quota), first_line(&period));
+    char *quota_path = mem_printf("%s/cpu.cfs_quota_us", group),
+         *period_path = mem_printf("%s/cpu.cfs_period_us", group);
+    if (read_small(quota_path, &quota) && read_small(period_path, &period))
+        bound = bounded(bound, first_line(&quota), first_line(&period));
     mem_free(quota_path);
     mem_free(period_path);
     buf_release(&quota);
@@ -80,7 +84,8 @@ static unsigned bound_v1(unsigned bound, const char *group) {
 
 typedef unsigned bound_group(unsigned bound, const char *group);
 
-/* `group` and all groups above it. In a container its path may lead outside of what is mounted; the root is there always. */
+/* `group` and all groups above it. In a container its path may lead outside of what is mounted; the root is there
+ * always. */
 static unsigned bound_upwards(unsigned bound, const char *mount, struct slice group, bound_group *bound_one) {
     while (group.len && group.data[group.len - 1] == '/') group.len--;
     for (;;) {
@@ -106,7 +111,8 @@ static unsigned bound_line(unsigned bound, const char *root, struct slice line) 
     if (!slice_next(&line, ':', &id) || !slice_next(&line, ':', &controllers) || !line.data) return bound;
     bool is_v2 = slice_equal(id, SLICE("0")) && !controllers.len;
     if (!is_v2 && !has_controller(controllers, SLICE("cpu"))) return bound;
-    char *mount = is_v2 ? mem_printf("%s/sys/fs/cgroup", root) : mem_printf("%s/sys/fs/cgroup/%.*s", root, SLICE_ARG(controllers));
+    char *mount = is_v2 ? mem_printf("%s/sys/fs/cgroup", root)
+                        : mem_printf("%s/sys/fs/cgroup/%.*s", root, SLICE_ARG(controllers));
     bound = bound_upwards(bound, mount, line, is_v2 ? bound_v2 : bound_v1);
     mem_free(mount);
     return bound;

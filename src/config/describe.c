@@ -5,7 +5,8 @@
 
 enum { WIDTH = 100, HELP_COLUMN = 36 };
 
-/* Writes `text` in lines of at most WIDTH, each but the first indented to `column`. The cursor is at `column` already. */
+/* Writes `text` in lines of at most WIDTH, each but the first indented to `column`. The cursor is at `column`
+ * already. */
 static void write_wrapped(FILE *out, const char *text, size_t column) {
     struct slice rest = slice_of(text), word;
     size_t at = column;
@@ -38,9 +39,11 @@ static void append_words(const struct option *o, struct buf *out) {
 }
 
 static void append_default(const struct option *o, struct buf *out) {
-    if (o->variable && *o->standard) buf_printf(out, " (default: %s$%s, else %s)", o->prefix ? o->prefix : "", o->variable, o->standard);
+    if (o->variable && *o->standard)
+        buf_printf(out, " (default: %s$%s, else %s)", o->prefix ? o->prefix : "", o->variable, o->standard);
     else if (o->variable) buf_printf(out, " (default: $%s)", o->variable);
-    else if (*o->standard && !(o->type->is_flag && strcmp(o->standard, "false") == 0)) buf_printf(out, " (default: %s)", o->standard);
+    else if (*o->standard && !(o->type->is_flag && strcmp(o->standard, "false") == 0))
+        buf_printf(out, " (default: %s)", o->standard);
 }
 
 static void write_option(FILE *out, const struct option *o) {
@@ -80,7 +83,8 @@ static void write_setting(FILE *out, const struct settings *s, const struct opti
     struct buf text = BUF_INIT;
     o->type->format(o, option_field_of(o, s), &text);
     struct slice rest = slice_of(buf_cstr(&text)), line;
-    while (slice_next(&rest, '\n', &line)) fprintf(out, "%s =%s%.*s  ; %s\n", o->key, line.len ? " " : "", SLICE_ARG(line), settings_origin(s, o));
+    while (slice_next(&rest, '\n', &line))
+        fprintf(out, "%s =%s%.*s  ; %s\n", o->key, line.len ? " " : "", SLICE_ARG(line), settings_origin(s, o));
     buf_release(&text);
 }
 

@@ -1,7 +1,8 @@
-/* inih takes lines apart; the reader below feeds it. Distributions build inih with lines of 200 bytes, cut without a word, and without
- * line numbers. So the reader counts lines, takes comments off, refuses what inih would cut, and notices each line that inih made
- * nothing of: then its handler was not called. A value is handed on when the next line shows that it is complete.
- * Must never hand inih a line that it would read differently from how the reader classified it. */
+/* inih takes lines apart; the reader below feeds it. Distributions build inih with lines of 200 bytes, cut without a
+ * word, and without line numbers. So the reader counts lines, takes comments off, refuses what inih would cut, and
+ * notices each line that inih made nothing of: then its handler was not called. A value is handed on when the next line
+ * shows that it is complete. Must never hand inih a line that it would read differently from how the reader classified
+ * it. */
 #include "config/inifile.h"
 
 #include "base/fd.h"
@@ -66,7 +67,8 @@ static int on_inih_value(void *user, const char *section UNUSED, const char *nam
     bool is_continuation = r->is_indented && r->has_key;
     struct slice text = slice_trim(buf_slice(&r->current));
     if (is_continuation && r->callbacks->is_own_line(r->context, r->section, text)) {
-        report(r, r->line, "the line is indented, so it would continue the value above; remove the spaces in front of it");
+        report(r, r->line,
+               "the line is indented, so it would continue the value above; remove the spaces in front of it");
         return 1;
     }
     if (!is_continuation) {
@@ -91,7 +93,8 @@ static int on_inih_value(void *user, const char *section UNUSED, const char *nam
 
 static struct slice without_comment(struct slice line) {
     for (size_t i = 1; i < line.len; i++)
-        if (line.data[i] == ';' && (line.data[i - 1] == ' ' || line.data[i - 1] == '\t')) return slice_make(line.data, i);
+        if (line.data[i] == ';' && (line.data[i - 1] == ' ' || line.data[i - 1] == '\t'))
+            return slice_make(line.data, i);
     return line;
 }
 
@@ -112,8 +115,8 @@ static bool has_control_byte(struct reader *r, struct slice line) {
     return false;
 }
 
-/* "[name]": inih would ignore what follows the bracket, and say nothing of a section without keys. It learns only that one begins: the
- * name may be longer than its lines. */
+/* "[name]": inih would ignore what follows the bracket, and say nothing of a section without keys. It learns only that
+ * one begins: the name may be longer than its lines. */
 static bool read_section(struct reader *r, struct slice line) {
     struct slice name = slice_trim(line);
     flush(r);
@@ -164,7 +167,9 @@ static struct slice next_line(struct reader *r, size_t room) {
     }
     /* A continued line gets a space in front, which is how inih knows. */
     if (line.len + (r->glue != NULL) > room) {
-        char *message = mem_printf("the line has %zu bytes, and %zu can be read; break it with '\\' and go on in the next line", line.len, room);
+        char *message =
+            mem_printf("the line has %zu bytes, and %zu can be read; break it with '\\' and go on in the next line",
+                       line.len, room);
         report(r, r->line, message);
         mem_free(message);
         return nothing;

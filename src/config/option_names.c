@@ -1,5 +1,5 @@
-/* Finding a row of the table by what a user wrote, and what a user meant. Speed is no concern: it happens while settings are read.
- * Must never guess on the user's behalf: a near name is for a message only. */
+/* Finding a row of the table by what a user wrote, and what a user meant. Speed is no concern: it happens while
+ * settings are read. Must never guess on the user's behalf: a near name is for a message only. */
 #include "config/options.h"
 
 const char *option_group_title(enum option_group group) {
@@ -101,7 +101,8 @@ unsigned edit_distance(struct slice a, struct slice b, unsigned bound) {
         for (unsigned j = 1; j <= b.len; j++) {
             char x = undashed(ascii_lower(a.data[i - 1])), y = undashed(ascii_lower(b.data[j - 1]));
             row[j] = min_of(min_of(up[j], row[j - 1]) + 1, up[j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == undashed(ascii_lower(b.data[j - 2])) && y == undashed(ascii_lower(a.data[i - 2])))
+            if (i > 1 && j > 1 && x == undashed(ascii_lower(b.data[j - 2])) &&
+                y == undashed(ascii_lower(a.data[i - 2])))
                 row[j] = min_of(row[j], two_up[j - 2] + 1);
         }
         unsigned *oldest = two_up;

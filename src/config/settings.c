@@ -1,6 +1,7 @@
-/* Settings in layers: each source is collected whole, then the layers are applied from the weakest to the strongest, then the defaults
- * where no layer said anything. A list of a stronger layer replaces that of a weaker one; variables of the application add up.
- * Must never change the process, nor log: a reload reads here while the old generation serves. */
+/* Settings in layers: each source is collected whole, then the layers are applied from the weakest to the strongest,
+ * then the defaults where no layer said anything. A list of a stronger layer replaces that of a weaker one; variables
+ * of the application add up. Must never change the process, nor log: a reload reads here while the old generation
+ * serves. */
 #include "config/settings.h"
 
 #include "base/mem.h"
@@ -123,7 +124,8 @@ static void find_user_name(struct loader *l) {
     if (entry) l->s->user_name = mem_strdup(entry->pw_name);
 }
 
-/* The environment that cserve is installed in: DIR of DIR/bin/cserve, if DIR/pyvenv.cfg says that it is one (PEP 405). */
+/* The environment that cserve is installed in: DIR of DIR/bin/cserve, if DIR/pyvenv.cfg says that it is one (PEP
+ * 405). */
 static void find_own_virtualenv(struct settings *s) {
     char path[4096];
     ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
@@ -203,7 +205,8 @@ struct early {
     char *value;
 };
 
-static void on_early_value(void *context UNUSED, const struct option *o UNUSED, const char *spelling UNUSED, const char *value UNUSED) {}
+static void on_early_value(void *context UNUSED, const struct option *o UNUSED, const char *spelling UNUSED,
+                           const char *value UNUSED) {}
 
 static void on_early_error(void *context UNUSED, const char *message UNUSED) {}
 
@@ -227,13 +230,15 @@ static void answer_generate(const char *what) {
 }
 
 bool settings_answer_early(int argc, char **argv, const char *version_details) {
-    static const struct cmdline_callbacks callbacks = {.on_value = on_early_value, .on_request = on_early_request, .on_error = on_early_error};
+    static const struct cmdline_callbacks callbacks = {
+        .on_value = on_early_value, .on_request = on_early_request, .on_error = on_early_error};
     struct early early = {.is_asked = false};
     if (argc > 1) cmdline_parse((size_t)argc - 1, argv + 1, &callbacks, &early);
     if (!early.is_asked) return false;
     if (early.request == REQUEST_HELP) describe_help(stdout);
     else if (early.request == REQUEST_VERSION)
-        printf("cserve " CSERVE_VERSION "%s%s\n", version_details && *version_details ? " " : "", version_details ? version_details : "");
+        printf("cserve " CSERVE_VERSION "%s%s\n", version_details && *version_details ? " " : "",
+               version_details ? version_details : "");
     else answer_generate(early.value);
     mem_free(early.value);
     fflush(stdout);

@@ -1,5 +1,5 @@
-/* Collects what users wrote, wherever they wrote it, as assignments to rows of the table. A name that is no row is an error with the
- * nearest one; reading goes on, so that one attempt shows all mistakes. */
+/* Collects what users wrote, wherever they wrote it, as assignments to rows of the table. A name that is no row is an
+ * error with the nearest one; reading goes on, so that one attempt shows all mistakes. */
 #include "config/sources.h"
 
 #include "base/mem.h"
@@ -66,7 +66,8 @@ static void on_argument_error(void *context, const char *message) {
     report_line(a->errors, a->variable, "%s", message);
 }
 
-static const struct cmdline_callbacks argument_callbacks = {.on_value = on_argument, .on_request = on_request, .on_error = on_argument_error};
+static const struct cmdline_callbacks argument_callbacks = {
+    .on_value = on_argument, .on_request = on_request, .on_error = on_argument_error};
 
 void source_command_line(struct assignments *out, int argc, char **argv, struct buf *errors) {
     struct arguments a = {.out = out, .errors = errors};
@@ -92,9 +93,11 @@ static void append_upper(struct buf *out, const char *key) {
     for (; *key; key++) buf_append_char(out, ascii_upper(*key));
 }
 
-/* Kubernetes sets CSERVE_SERVICE_HOST, CSERVE_PORT_8000_TCP and so on in every pod when a service is called "cserve". */
+/* Kubernetes sets CSERVE_SERVICE_HOST, CSERVE_PORT_8000_TCP and so on in every pod when a service is called
+ * "cserve". */
 static bool is_of_kubernetes(struct slice name) {
-    return slice_equal(name, SLICE("PORT")) || slice_starts_with(name, SLICE("PORT_")) || slice_starts_with(name, SLICE("SERVICE_"));
+    return slice_equal(name, SLICE("PORT")) || slice_starts_with(name, SLICE("PORT_")) ||
+           slice_starts_with(name, SLICE("SERVICE_"));
 }
 
 static void report_unknown_variable(struct slice name, struct slice key, struct buf *errors) {
@@ -109,14 +112,16 @@ static void report_unknown_variable(struct slice name, struct slice key, struct 
     buf_release(&hint);
 }
 
-static void read_variable(struct assignments *out, struct slice name, const char *value, struct buf *errors, struct buf *notes) {
+static void read_variable(struct assignments *out, struct slice name, const char *value, struct buf *errors,
+                          struct buf *notes) {
     if (slice_equal(name, SLICE("CMD_ARGS"))) return;
     struct buf key = BUF_INIT;
     for (size_t i = 0; i < name.len; i++) buf_append_char(&key, ascii_lower(name.data[i]));
     const struct option *o = option_find(buf_slice(&key));
     if (o) add(out, o, mem_printf("%s%.*s", variable_prefix, SLICE_ARG(name)), value);
     else if (is_of_kubernetes(name))
-        report_line(notes, NULL, "%s%.*s: taken for a variable of Kubernetes, ignored", variable_prefix, SLICE_ARG(name));
+        report_line(notes, NULL, "%s%.*s: taken for a variable of Kubernetes, ignored", variable_prefix,
+                    SLICE_ARG(name));
     else report_unknown_variable(name, buf_slice(&key), errors);
     buf_release(&key);
 }
@@ -176,7 +181,8 @@ static void on_section(void *context, unsigned line, const char *name) {
     struct slice written = slice_of(name);
     bool is_near_env = edit_distance(written, SLICE("env"), 2) < edit_distance(written, SLICE("cserve"), 3);
     file_error(f, line,
-               mem_printf("unknown section '[%s]'; did you mean '%s'? There are [cserve] and [env]", name, is_near_env ? "[env]" : "[cserve]"));
+               mem_printf("unknown section '[%s]'; did you mean '%s'? There are [cserve] and [env]", name,
+                          is_near_env ? "[env]" : "[cserve]"));
 }
 
 /* A key that is written twice: which of both was meant is anybody's guess. */
@@ -194,7 +200,8 @@ static const struct option *find_for_file(struct file *f, const struct ini_value
     if (!o) {
         const char *reason = option_absence(slice_of(v->key)), *nearest = option_nearest(slice_of(v->key));
         if (reason) file_error(f, v->line, mem_printf("'%s' is not offered: %s", v->key, reason));
-        else if (nearest) file_error(f, v->line, mem_printf("unknown setting '%s'; did you mean '%s'?", v->key, nearest));
+        else if (nearest)
+            file_error(f, v->line, mem_printf("unknown setting '%s'; did you mean '%s'?", v->key, nearest));
         else file_error(f, v->line, mem_printf("unknown setting '%s'; docs/settings.md lists all", v->key));
         return NULL;
     }

@@ -1,5 +1,5 @@
-/* Values that are one number, and names for numbers. A number is digits and perhaps a unit: no sign, no fraction, no exponent, so that
- * what is written is what is meant. Must never store what the field cannot hold. */
+/* Values that are one number, and names for numbers. A number is digits and perhaps a unit: no sign, no fraction, no
+ * exponent, so that what is written is what is meant. Must never store what the field cannot hold. */
 #include "config/value.h"
 
 #include "base/mem.h"
@@ -15,8 +15,10 @@ struct unit {
 
 static const struct unit plain_units[] = {{"", 1}, {NULL, 0}};
 static const struct unit size_units[] = {{"", 1}, {"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}, {NULL, 0}};
-static const struct unit time_units_ms[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0}};
-static const struct unit time_units_us[] = {{"", 1000000}, {"us", 1}, {"ms", 1000}, {"s", 1000000}, {"m", 60000000}, {"h", 3600000000}, {NULL, 0}};
+static const struct unit time_units_ms[] = {{"", 1000},       {"ms", 1},          {"s", 1000},
+                                            {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0}};
+static const struct unit time_units_us[] = {{"", 1000000},   {"us", 1},         {"ms", 1000}, {"s", 1000000},
+                                            {"m", 60000000}, {"h", 3600000000}, {NULL, 0}};
 
 /* For showing: seconds are easier to compare than a mixture of hours and minutes. */
 static const struct unit shown_units_ms[] = {{"ms", 1}, {"s", 1000}, {NULL, 0}};
@@ -71,10 +73,11 @@ static bool read_with_units(struct slice text, const struct unit *units, uint64_
     return false;
 }
 
-static char *parse_number(const struct option *o, void *field, const char *text, const char *what, const struct unit *units,
-                          const struct unit *shown) {
+static char *parse_number(const struct option *o, void *field, const char *text, const char *what,
+                          const struct unit *units, const struct unit *shown) {
     uint64_t value;
-    if (!read_with_units(slice_of(text), units, &value) || value < o->min || value > largest(o)) return range_message(o, text, what, shown);
+    if (!read_with_units(slice_of(text), units, &value) || value < o->min || value > largest(o))
+        return range_message(o, text, what, shown);
     store(o, field, value);
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* Values that name something else: accounts, networks, header fields. Must never ask the network: no name of a host is resolved. */
+/* Values that name something else: accounts, networks, header fields. Must never ask the network: no name of a host is
+ * resolved. */
 #include "config/value.h"
 
 #include "base/mem.h"
@@ -10,7 +11,8 @@
 
 /* --- accounts --- */
 
-/* A number that is no account is allowed: containers run as users that have no name. All ones is what chown(2) takes for "leave". */
+/* A number that is no account is allowed: containers run as users that have no name. All ones is what chown(2) takes
+ * for "leave". */
 static bool read_id(const char *text, unsigned *id) {
     uint64_t number;
     if (!slice_to_u64(slice_of(text), &number) || number >= UINT32_MAX) return false;
@@ -93,7 +95,8 @@ static char *address_add(void *field, struct slice item) {
         set->everyone = true;
         return NULL;
     }
-    if (!read_block(item, &block)) return mem_printf("'%.*s' is not an address, a block as 10.0.0.0/8, or '*'", SLICE_ARG(item));
+    if (!read_block(item, &block))
+        return mem_printf("'%.*s' is not an address, a block as 10.0.0.0/8, or '*'", SLICE_ARG(item));
     set->blocks = mem_realloc(set->blocks, (set->count + 1) * sizeof(*set->blocks));
     set->blocks[set->count++] = block;
     return NULL;
@@ -126,8 +129,11 @@ static void addresses_release(void *field) {
     *set = (struct address_set){NULL, 0, false};
 }
 
-const struct value_type value_addresses = {
-    .metavar = "ADDRESS", .is_list = true, .parse = addresses_parse, .format = addresses_format, .release = addresses_release};
+const struct value_type value_addresses = {.metavar = "ADDRESS",
+                                           .is_list = true,
+                                           .parse = addresses_parse,
+                                           .format = addresses_format,
+                                           .release = addresses_release};
 
 static bool block_has(const struct cidr *block, const unsigned char peer[16]) {
     unsigned bytes = block->prefix / 8, bits = block->prefix % 8;
@@ -162,7 +168,8 @@ static char *name_value_add(void *field, struct slice item) {
     if (colon < item.len) value = slice_trim(slice_make(item.data + colon + 1, item.len - colon - 1));
     if (!is_token(name) || !value.len) return mem_printf("'%.*s' is not NAME:VALUE", SLICE_ARG(item));
     list->items = mem_realloc(list->items, (list->count + 1) * sizeof(*list->items));
-    list->items[list->count++] = (struct name_value){mem_strndup(name.data, name.len), mem_strndup(value.data, value.len)};
+    list->items[list->count++] =
+        (struct name_value){mem_strndup(name.data, name.len), mem_strndup(value.data, value.len)};
     return NULL;
 }
 
@@ -172,7 +179,8 @@ static char *name_values_parse(const struct option *o UNUSED, void *field, const
 
 static void name_values_format(const struct option *o UNUSED, const void *field, struct buf *out) {
     const struct name_value_list *list = field;
-    for (size_t i = 0; i < list->count; i++) buf_printf(out, "%s%s:%s", i ? ", " : "", list->items[i].name, list->items[i].value);
+    for (size_t i = 0; i < list->count; i++)
+        buf_printf(out, "%s%s:%s", i ? ", " : "", list->items[i].name, list->items[i].value);
 }
 
 static void name_values_release(void *field) {
@@ -185,5 +193,8 @@ static void name_values_release(void *field) {
     *list = (struct name_value_list){NULL, 0};
 }
 
-const struct value_type value_name_values = {
-    .metavar = "NAME:VALUE", .is_list = true, .parse = name_values_parse, .format = name_values_format, .release = name_values_release};
+const struct value_type value_name_values = {.metavar = "NAME:VALUE",
+                                             .is_list = true,
+                                             .parse = name_values_parse,
+                                             .format = name_values_format,
+                                             .release = name_values_release};

@@ -1,5 +1,6 @@
-/* Values that stay text: strings, paths, the application's name, and lists of them. A path is made absolute at once, because the
- * process may change its directory later. Must never look into the file system: the checks of settings.c do. */
+/* Values that stay text: strings, paths, the application's name, and lists of them. A path is made absolute at once,
+ * because the process may change its directory later. Must never look into the file system: the checks of settings.c
+ * do. */
 #include "config/value.h"
 
 #include "base/mem.h"
@@ -31,8 +32,10 @@ static void string_format(const struct option *o UNUSED, const void *field, stru
     if (text) buf_append_cstr(out, text);
 }
 
-const struct value_type value_string = {.metavar = "TEXT", .parse = string_parse, .format = string_format, .release = string_release};
-const struct value_type value_text = {.metavar = "TEXT", .parse = text_parse, .format = string_format, .release = string_release};
+const struct value_type value_string = {
+    .metavar = "TEXT", .parse = string_parse, .format = string_format, .release = string_release};
+const struct value_type value_text = {
+    .metavar = "TEXT", .parse = text_parse, .format = string_format, .release = string_release};
 
 /* --- paths --- */
 
@@ -57,7 +60,8 @@ static char *path_parse(const struct option *o UNUSED, void *field, const char *
     return NULL;
 }
 
-const struct value_type value_path = {.metavar = "PATH", .parse = path_parse, .format = string_format, .release = string_release};
+const struct value_type value_path = {
+    .metavar = "PATH", .parse = path_parse, .format = string_format, .release = string_release};
 
 /* --- the application --- */
 
@@ -82,10 +86,12 @@ static char *path_message(const char *text, struct slice module, struct slice ca
 static char *application_parse(const struct option *o, void *field, const char *text) {
     size_t colon = slice_find(slice_of(text), ':');
     struct slice module = slice_make(text, colon), callable = slice_of(text[colon] ? text + colon + 1 : "");
-    bool is_path = slice_find(module, '/') < module.len || (module.len > 3 && strncmp(text + module.len - 3, ".py", 3) == 0);
+    bool is_path =
+        slice_find(module, '/') < module.len || (module.len > 3 && strncmp(text + module.len - 3, ".py", 3) == 0);
     if (is_path) return path_message(text, module, callable);
     if (*text && !module.len) return mem_printf("'%s' names no module; write 'module:callable'", text);
-    if (text[colon] && !callable.len) return mem_printf("'%s' names nothing behind the colon; write 'module:callable'", text);
+    if (text[colon] && !callable.len)
+        return mem_printf("'%s' names nothing behind the colon; write 'module:callable'", text);
     for (size_t i = 0; i < module.len; i++)
         if (module.data[i] == ' ' || module.data[i] == '\t')
             return mem_printf("'%s' holds a space in the module's name; write 'module:callable'", text);
@@ -154,7 +160,8 @@ static void list_format(const struct option *o UNUSED, const void *field, struct
     append_joined(field, ", ", out);
 }
 
-const struct value_type value_list = {.metavar = "TEXT", .is_list = true, .parse = list_parse, .format = list_format, .release = list_release};
+const struct value_type value_list = {
+    .metavar = "TEXT", .is_list = true, .parse = list_parse, .format = list_format, .release = list_release};
 const struct value_type value_path_list = {
     .metavar = "PATH", .is_list = true, .parse = path_list_parse, .format = list_format, .release = list_release};
 
@@ -178,8 +185,11 @@ static void environment_format(const struct option *o UNUSED, const void *field,
     append_joined(field, "\n", out);
 }
 
-const struct value_type value_environment = {
-    .metavar = "NAME=VALUE", .is_list = true, .parse = environment_parse, .format = environment_format, .release = list_release};
+const struct value_type value_environment = {.metavar = "NAME=VALUE",
+                                             .is_list = true,
+                                             .parse = environment_parse,
+                                             .format = environment_format,
+                                             .release = list_release};
 
 /* --- Gunicorn's --- */
 

@@ -1,4 +1,5 @@
-/* The quoting of sh(1) (POSIX, Shell Command Language, 2.2), and nothing else of it: no variable, no pattern, no comment. */
+/* The quoting of sh(1) (POSIX, Shell Command Language, 2.2), and nothing else of it: no variable, no pattern, no
+ * comment. */
 #include "config/words.h"
 
 #include "config/value.h"

@@ -1,7 +1,8 @@
 /* Reads a bind address, and names the other end of a connection.
  *
- * address_parse() decides the kind by prefix, then fills the sockaddr and the canonical text by which the arbiter recognises an
- * address over reloads. A host name is resolved here, once; peers never are: a connection must not wait for a name server. */
+ * address_parse() decides the kind by prefix, then fills the sockaddr and the canonical text by which the arbiter
+ * recognises an address over reloads. A host name is resolved here, once; peers never are: a connection must not wait
+ * for a name server. */
 #include "io/address.h"
 
 #include "base/log.h"
@@ -16,7 +17,8 @@ static _Thread_local char message[256];
 
 static const char *parse_fd(struct slice digits, struct address *a) {
     uint64_t number;
-    if (!slice_to_u64(digits, &number) || number > INT32_MAX) return "fd:// wants the number of an inherited descriptor, as in fd://3";
+    if (!slice_to_u64(digits, &number) || number > INT32_MAX)
+        return "fd:// wants the number of an inherited descriptor, as in fd://3";
     a->kind = ADDRESS_FD;
     a->fd = (int)number;
     snprintf(a->text, sizeof(a->text), "fd://%d", a->fd);
@@ -26,9 +28,11 @@ static const char *parse_fd(struct slice digits, struct address *a) {
 static const char *parse_unix(struct slice path, struct address *a) {
     bool is_abstract = path.len && path.data[0] == '@';
     size_t most = sizeof(a->name.un.sun_path) - (is_abstract ? 0 : 1);
-    if (path.len < (is_abstract ? 2 : 1)) return "unix: wants a path, as in unix:/run/app.sock, or a name, as in unix:@app";
+    if (path.len < (is_abstract ? 2 : 1))
+        return "unix: wants a path, as in unix:/run/app.sock, or a name, as in unix:@app";
     if (path.len > most) {
-        snprintf(message, sizeof(message), "the path of a unix socket has at most %zu bytes, this one has %zu", most, path.len);
+        snprintf(message, sizeof(message), "the path of a unix socket has at most %zu bytes, this one has %zu", most,
+                 path.len);
         return message;
     }
     a->kind = is_abstract ? ADDRESS_ABSTRACT : ADDRESS_UNIX;
@@ -57,7 +61,8 @@ static const char *split_port(struct slice text, struct slice *host, uint64_t *p
         size_t colon = slice_find(text, ':');
         if (colon == text.len) return NULL;
         digits = slice_make(text.data + colon + 1, text.len - colon - 1);
-        if (slice_find(digits, ':') < digits.len) return NULL; /* more than one colon: an IPv6 address without brackets */
+        if (slice_find(digits, ':') < digits.len)
+            return NULL; /* more than one colon: an IPv6 address without brackets */
         *host = slice_make(text.data, colon);
     }
     if (!slice_to_u64(digits, port) || *port > 65535) return "a port is a number from 0 to 65535";
@@ -79,7 +84,8 @@ static const char *parse_tcp(struct slice text, struct address *a) {
     struct slice host;
     uint64_t port;
     char name[256], service[8];
-    if (slice_to_u64(text, &port)) return "a number alone could be a host or a port: write :PORT for all interfaces, or HOST:PORT";
+    if (slice_to_u64(text, &port))
+        return "a number alone could be a host or a port: write :PORT for all interfaces, or HOST:PORT";
     const char *fault = split_port(text, &host, &port);
     if (fault) return fault;
     if (host.len >= sizeof(name)) return "a host name has at most 255 bytes";

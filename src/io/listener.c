@@ -1,7 +1,7 @@
 /* Opens listening sockets, or takes over those that somebody else opened.
  *
- * A unix socket's file is bound with no permission at all, then gets owner and mode, and only then listens: nobody connects before.
- * Must never remove a file that it did not make, nor a socket that somebody answers on. */
+ * A unix socket's file is bound with no permission at all, then gets owner and mode, and only then listens: nobody
+ * connects before. Must never remove a file that it did not make, nor a socket that somebody answers on. */
 #include "io/listener.h"
 
 #include "base/compiler.h"
@@ -54,7 +54,10 @@ static int remove_dead_socket(const struct address *a, char *error, size_t size)
     struct stat file;
     if (lstat(a->name.un.sun_path, &file)) return 0;
     if (!S_ISSOCK(file.st_mode)) {
-        snprintf(error, size, "cannot bind '%s': a file that is no socket is in the way and was left alone; move it or choose another path", a->text);
+        snprintf(
+            error, size,
+            "cannot bind '%s': a file that is no socket is in the way and was left alone; move it or choose another path",
+            a->text);
         errno = EEXIST;
         return -1;
     }
@@ -108,7 +111,8 @@ static int finish(struct listener *l, char *error, size_t size) {
     struct sockaddr_storage name = {0};
     socklen_t length = sizeof(name);
     int on = 1;
-    if (fd_set_nonblock(l->fd, true) || fd_set_cloexec(l->fd, true) || getsockname(l->fd, (struct sockaddr *)&name, &length)) {
+    if (fd_set_nonblock(l->fd, true) || fd_set_cloexec(l->fd, true) ||
+        getsockname(l->fd, (struct sockaddr *)&name, &length)) {
         explain(error, size, &l->address, "use", errno);
         return -1;
     }
@@ -118,7 +122,8 @@ static int finish(struct listener *l, char *error, size_t size) {
 }
 
 /* NULL with errno, so that the caller can tell an address in use from the rest. */
-static struct listener *open_once(const struct address *address, const struct listener_options *o, char *error, size_t size) {
+static struct listener *open_once(const struct address *address, const struct listener_options *o, char *error,
+                                  size_t size) {
     struct listener *l = MEM_NEW(struct listener);
     l->address = *address;
     l->fd = socket(address->name.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -139,7 +144,8 @@ static struct listener *open_once(const struct address *address, const struct li
     return NULL;
 }
 
-struct listener *listener_open(const struct address *address, const struct listener_options *o, char *error, size_t size) {
+struct listener *listener_open(const struct address *address, const struct listener_options *o, char *error,
+                               size_t size) {
     if (address->kind == ADDRESS_FD) return listener_adopt(address->fd, address, error, size);
     const struct timespec pause = {.tv_nsec = RETRY_EVERY_MS * 1000000};
     for (unsigned waited_ms = 0;; waited_ms += RETRY_EVERY_MS) {
@@ -162,7 +168,8 @@ struct listener *listener_adopt(int fd, const struct address *address, char *err
         else if (!is_listening) fault = "the socket does not listen";
     }
     if (fault) {
-        snprintf(error, size, "cannot use '%s': %s; pass a listening stream socket, as systemd does", address->text, fault);
+        snprintf(error, size, "cannot use '%s': %s; pass a listening stream socket, as systemd does", address->text,
+                 fault);
         return NULL;
     }
     struct listener *l = MEM_NEW(struct listener);
@@ -200,7 +207,8 @@ static void remove_file(struct listener *l) {
 }
 
 void listener_refuse_more(struct listener *l) {
-    /* A filter that lets no packet through: who tries to connect tries again, until the socket is closed and the kernel refuses. */
+    /* A filter that lets no packet through: who tries to connect tries again, until the socket is closed and the kernel
+     * refuses. */
     struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
     const struct sock_fprog program = {.len = 1, .filter = &drop};
     if (l->is_foreign) return;

@@ -1,7 +1,8 @@
-/* epoll(7), one batch at a time. The batch belongs to the loop, not to a stack frame, so whoever holds the caller's lock can
- * handle the next event, no matter which thread waited for it. Must never wait while events are left.
+/* epoll(7), one batch at a time. The batch belongs to the loop, not to a stack frame, so whoever holds the caller's
+ * lock can handle the next event, no matter which thread waited for it. Must never wait while events are left.
  *
- * The kernel hands back 64 bits per event: the source's address in the lower 48, which is all that user space has, and its generation above. */
+ * The kernel hands back 64 bits per event: the source's address in the lower 48, which is all that user space has, and
+ * its generation above. */
 #include "io/loop.h"
 
 #include "base/fd.h"
@@ -56,7 +57,8 @@ void loop_wait(struct loop *l, int most, int timeout_ms) {
 bool loop_dispatch(struct loop *l) {
     if (l->next == l->count) return false;
     struct epoll_event event = l->batch[l->next++];
-    struct loop_source *source = (struct loop_source *)(uintptr_t)(event.data.u64 & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+    struct loop_source *source =
+        (struct loop_source *)(uintptr_t)(event.data.u64 & ((UINT64_C(1) << ADDRESS_BITS) - 1));
     if (source->generation == (uint16_t)(event.data.u64 >> ADDRESS_BITS)) source->on_event(source, event.events);
     return true;
 }

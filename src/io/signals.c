@@ -1,6 +1,7 @@
 /* The self-pipe. A handler writes the signal's number and nothing more; whoever watches the readable end acts on it.
  *
- * The pipe never blocks: when it is full the same number is already waiting in it many times. Must never do work in the handler. */
+ * The pipe never blocks: when it is full the same number is already waiting in it many times. Must never do work in the
+ * handler. */
 #include "io/signals.h"
 
 #include "base/fd.h"

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#define TIMER_OF(node) ((struct timer *)((char *)(node) - offsetof(struct timer, link)))
+#define TIMER_OF(node) ((struct timer *)((char *)(node)-offsetof(struct timer, link)))
 
 void timer_queue_init(struct timer_queue *q, uint64_t duration_ms) {
     list_init(&q->timers);

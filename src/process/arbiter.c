@@ -1,6 +1,7 @@
 /* The loop. Each turn: wait, hear what there is to hear, act on deadlines, take the next step of a reload, fill seats.
  *
- * Signals are read from a pipe, so everything happens here, one thing after the other. Must never wait but in poll(2). */
+ * Signals are read from a pipe, so everything happens here, one thing after the other. Must never wait but in
+ * poll(2). */
 #include "process/arbiter.h"
 
 #include "io/signals.h"
@@ -22,8 +23,8 @@
 
 void arbiter_tell_status(struct arbiter *a) {
     if (!a->current) return;
-    notify_send(&a->notify, "STATUS=%u of %u workers ready, generation %u", seating_count(a, a->current, SLOT_READY), a->current->seats,
-                a->current->id);
+    notify_send(&a->notify, "STATUS=%u of %u workers ready, generation %u", seating_count(a, a->current, SLOT_READY),
+                a->current->seats, a->current->id);
 }
 
 void arbiter_is_up(struct arbiter *a) {
@@ -52,7 +53,8 @@ static void close_sockets(struct arbiter *a) {
 }
 
 static void stop_quickly(struct arbiter *a) {
-    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next) seating_clear(a, CONTAINER_OF(l, struct generation, link), SLOT_ON_STOP);
+    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
+        seating_clear(a, CONTAINER_OF(l, struct generation, link), SLOT_ON_STOP);
 }
 
 static void end(struct arbiter *a, enum arbiter_ending how) {
@@ -99,10 +101,12 @@ static void change_seats(struct arbiter *a, int by) {
 }
 
 static void reopen_logs(struct arbiter *a) {
-    if (log_reopen()) log_error("cannot reopen the error log '%s': %s; the old file stays in use", a->open_errorlog, strerror(errno));
+    if (log_reopen())
+        log_error("cannot reopen the error log '%s': %s; the old file stays in use", a->open_errorlog, strerror(errno));
     if (a->current) {
         if (a->current->access_log && access_log_reopen(a->current->access_log))
-            log_error("cannot reopen the access log '%s': %s; the old file stays in use", a->current->settings->accesslog, strerror(errno));
+            log_error("cannot reopen the access log '%s': %s; the old file stays in use",
+                      a->current->settings->accesslog, strerror(errno));
         privileges_give_logs(a->current->settings);
         if (a->current->template.pid > 0) kill(a->current->template.pid, SIGUSR1);
     }

@@ -1,7 +1,7 @@
 /* Reads the settings for a reload.
  *
- * Settings that only a restart applies keep their value, and the log says so: a new generation must not be half of something else. Reads
- * files and variables; must never change what the present generation uses. */
+ * Settings that only a restart applies keep their value, and the log says so: a new generation must not be half of
+ * something else. Reads files and variables; must never change what the present generation uses. */
 #include "process/arbiter.h"
 
 #include "base/mem.h"
@@ -63,8 +63,8 @@ static void keep_unreloadable(const struct settings *old, struct settings *fresh
         format(o, old, &before);
         format(o, fresh, &after);
         if (slice_equal(buf_slice(&before), buf_slice(&after))) continue;
-        log_warning("%s: a restart applies the change from '%.*s' to '%.*s', a reload does not", o->key, SLICE_ARG(buf_slice(&before)),
-                    SLICE_ARG(buf_slice(&after)));
+        log_warning("%s: a restart applies the change from '%.*s' to '%.*s', a reload does not", o->key,
+                    SLICE_ARG(buf_slice(&before)), SLICE_ARG(buf_slice(&after)));
         put_back(o, fresh, before.data);
     }
     mem_free(fresh->user_name);

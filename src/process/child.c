@@ -1,7 +1,7 @@
 /* First steps of workers and templates.
  *
- * While the application is imported nobody reads the signal pipe, so the signals that ask a process to go keep their default action until
- * child_take_all_signals(). Must never leave a handler of the arbiter's in place. */
+ * While the application is imported nobody reads the signal pipe, so the signals that ask a process to go keep their
+ * default action until child_take_all_signals(). Must never leave a handler of the arbiter's in place. */
 #include "process/child.h"
 
 #include "http/access_log.h"
@@ -72,7 +72,8 @@ void child_follow_arbiter(const struct links *l) {
 }
 
 void child_reopen_logs(const struct settings *s, struct access_log *access_log) {
-    if (log_reopen()) log_error("cannot reopen the error log '%s': %s; the old file stays in use", s->errorlog, strerror(errno));
+    if (log_reopen())
+        log_error("cannot reopen the error log '%s': %s; the old file stays in use", s->errorlog, strerror(errno));
     if (access_log && access_log_reopen(access_log))
         log_error("cannot reopen the access log '%s': %s; the old file stays in use", s->accesslog, strerror(errno));
     capture_output(s);

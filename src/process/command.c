@@ -1,4 +1,5 @@
-/* Runs the commands of the exec_* settings. They are children like any other: collected when they end, never waited for. */
+/* Runs the commands of the exec_* settings. They are children like any other: collected when they end, never waited
+ * for. */
 #include "io/signals.h"
 #include "process/arbiter.h"
 
@@ -7,8 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static noreturn void become_command(const struct arbiter *a, const char *command, const char *event, const struct command_detail *details,
-                                    size_t count, const sigset_t *mask) {
+static noreturn void become_command(const struct arbiter *a, const char *command, const char *event,
+                                    const struct command_detail *details, size_t count, const sigset_t *mask) {
     char arbiter[16];
     snprintf(arbiter, sizeof(arbiter), "%d", a->links.arbiter_pid);
     signals_stop();
@@ -23,7 +24,8 @@ static noreturn void become_command(const struct arbiter *a, const char *command
     _exit(127);
 }
 
-void command_run(struct arbiter *a, const char *command, const char *event, const struct command_detail *details, size_t count) {
+void command_run(struct arbiter *a, const char *command, const char *event, const struct command_detail *details,
+                 size_t count) {
     sigset_t mask;
     if (!command || !*command) return;
     signals_block(&mask);

@@ -1,4 +1,5 @@
-/* Leaves the terminal the way a shell expects it: the command returns when the answer is known, and nothing keeps the terminal open.
+/* Leaves the terminal the way a shell expects it: the command returns when the answer is known, and nothing keeps the
+ * terminal open.
  *
  * Errors of the start still go to the terminal, so descriptors 0 to 2 change only in daemon_detach(). */
 #include "process/daemon.h"

@@ -1,7 +1,7 @@
 /* Puts the cause of a death into words.
  *
- * A kill of ours counts as the cause only if the process died of the signal we sent. The row still holds what the dead worker was
- * doing, since nobody else writes to it. */
+ * A kill of ours counts as the cause only if the process died of the signal we sent. The row still holds what the dead
+ * worker was doing, since nobody else writes to it. */
 #include "process/death.h"
 
 #include "base/fd.h"
@@ -66,12 +66,15 @@ void oom_watch_stop(struct oom_watch *w) {
 static const char *verdict_text(const struct death *d, char *out, size_t size) {
     switch (d->verdict) {
     case SLOT_KILLED_TIMEOUT: return "killed by cserve: timeout";
-    case SLOT_KILLED_STOP: return d->was_ready ? "killed by cserve: it did not stop at once" : "killed by cserve: it is no longer wanted";
+    case SLOT_KILLED_STOP:
+        return d->was_ready ? "killed by cserve: it did not stop at once" : "killed by cserve: it is no longer wanted";
     case SLOT_KILLED_BOOT_TIMEOUT:
-        snprintf(out, size, "killed by cserve: not ready within boot_timeout, %.0f s", (double)d->settings->boot_timeout / 1000);
+        snprintf(out, size, "killed by cserve: not ready within boot_timeout, %.0f s",
+                 (double)d->settings->boot_timeout / 1000);
         return out;
     case SLOT_KILLED_GRACEFUL_TIMEOUT:
-        snprintf(out, size, "killed by cserve: not done within graceful_timeout, %.0f s", (double)d->settings->graceful_timeout / 1000);
+        snprintf(out, size, "killed by cserve: not done within graceful_timeout, %.0f s",
+                 (double)d->settings->graceful_timeout / 1000);
         return out;
     case SLOT_NOT_KILLED: break;
     }
@@ -106,8 +109,9 @@ void death_describe_tasks(const struct row *r, unsigned threads, uint64_t now_ms
         if (named++ >= TASKS_NAMED) continue;
         log_escape(target, sizeof(target), slice_of(view.target));
         uint64_t spent_ms = now_ms > view.started_ms ? now_ms - view.started_ms : 0;
-        int wrote = snprintf(out + used, size - used, "%s %s %s, %.1f s", named == 1 ? " while in the application:" : ";", view.method, target,
-                             (double)spent_ms / 1000);
+        int wrote =
+            snprintf(out + used, size - used, "%s %s %s, %.1f s", named == 1 ? " while in the application:" : ";",
+                     view.method, target, (double)spent_ms / 1000);
         if (wrote > 0) used += (size_t)wrote;
     }
     if (named > TASKS_NAMED && used < size) snprintf(out + used, size - used, "; and %u more", named - TASKS_NAMED);

@@ -1,15 +1,18 @@
-/* Owns what a reload replaces as a whole. Must never outlive nor be outlived by its workers' slots: those point to its settings. */
+/* Owns what a reload replaces as a whole. Must never outlive nor be outlived by its workers' slots: those point to its
+ * settings. */
 #include "process/generation.h"
 
 #include "base/mem.h"
 
-struct generation *generation_new(unsigned id, struct settings *settings, struct sockets *sockets, unsigned patience_ms, char *error, size_t size) {
+struct generation *generation_new(unsigned id, struct settings *settings, struct sockets *sockets, unsigned patience_ms,
+                                  char *error, size_t size) {
     struct socket_set set;
     struct access_log *log = NULL;
     char fault[256];
     /* In a daemon nobody reads standard output, and keeping it open would keep the terminal. */
     bool is_lost = settings->daemon && settings->accesslog && !strcmp(settings->accesslog, "-");
-    if (settings->accesslog && !is_lost && !(log = access_log_open(settings->accesslog, settings->access_log_format, fault, sizeof(fault)))) {
+    if (settings->accesslog && !is_lost &&
+        !(log = access_log_open(settings->accesslog, settings->access_log_format, fault, sizeof(fault)))) {
         snprintf(error, size, "cannot open the access log: %s", fault);
         return NULL;
     }

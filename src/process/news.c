@@ -10,7 +10,8 @@ void news_read_row(struct arbiter *a, struct slot *s) {
     const struct row *r = &a->board->rows[s->index];
     if (s->state == SLOT_STARTING && atomic_load(&r->stage) != WORKER_BOOTING) {
         slot_handle(s, SLOT_ON_READY, a->now_ms);
-        log_info("worker %u (pid %d) is ready after %.2f s", s->seat, s->pid, (double)(s->ready_ms - s->spawned_ms) / 1000);
+        log_info("worker %u (pid %d) is ready after %.2f s", s->seat, s->pid,
+                 (double)(s->ready_ms - s->spawned_ms) / 1000);
     }
     enum slot_recycling wish = (enum slot_recycling)atomic_load(&r->wants_recycling);
     if (s->state == SLOT_READY && !s->recycling && wish <= SLOT_RECYCLE_HUNG) s->recycling = wish;
@@ -53,7 +54,8 @@ void news_hear_template(struct arbiter *a, struct generation *g) {
             break;
         case TEMPLATE_FORKED: note_fork(a, g, &r); break;
         case TEMPLATE_FORK_FAILED:
-            log_error("the template cannot fork worker %u: %s; trying again", a->slots[r.row % SCOREBOARD_ROWS].seat, strerror(r.fault));
+            log_error("the template cannot fork worker %u: %s; trying again", a->slots[r.row % SCOREBOARD_ROWS].seat,
+                      strerror(r.fault));
             slot_handle(&a->slots[r.row % SCOREBOARD_ROWS], SLOT_ON_FORK_FAILED, a->now_ms);
             break;
         }
@@ -64,5 +66,6 @@ void news_hear_template(struct arbiter *a, struct generation *g) {
 void news_hear_templates(struct arbiter *a) {
     if (a->current) news_hear_template(a, a->current);
     if (a->candidate) news_hear_template(a, a->candidate);
-    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next) news_hear_template(a, CONTAINER_OF(l, struct generation, link));
+    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
+        news_hear_template(a, CONTAINER_OF(l, struct generation, link));
 }

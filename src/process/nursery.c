@@ -1,7 +1,7 @@
 /* The template process: imports once, forks often.
  *
- * It waits with Python's lock held: threads that the import started stand still in it, and exist in no worker. Forks happen on its main
- * thread alone. The process between template and worker must never touch Python. */
+ * It waits with Python's lock held: threads that the import started stand still in it, and exist in no worker. Forks
+ * happen on its main thread alone. The process between template and worker must never touch Python. */
 #include "process/nursery.h"
 
 #include "base/fd.h"
@@ -28,8 +28,10 @@ static void reply(const struct nursery *n, enum template_news news, uint32_t row
     if (send(n->fd, &r, sizeof(r), MSG_NOSIGNAL) < 0) _exit(EXIT_BOOT);
 }
 
-/* The worker goes on only when its gate closes: then the process in the middle is gone and the arbiter is its parent. */
-static noreturn void become_worker(const struct nursery *n, const struct template_request *request, int gate, const sigset_t *mask) {
+/* The worker goes on only when its gate closes: then the process in the middle is gone and the arbiter is its
+ * parent. */
+static noreturn void become_worker(const struct nursery *n, const struct template_request *request, int gate,
+                                   const sigset_t *mask) {
     struct worker w = *n->prototype;
     int fd = n->fd;
     char byte;
@@ -45,7 +47,8 @@ static noreturn void become_worker(const struct nursery *n, const struct templat
     worker_main(&w, mask);
 }
 
-static noreturn void become_middle(const struct nursery *n, const struct template_request *request, const int gate[2], const sigset_t *mask) {
+static noreturn void become_middle(const struct nursery *n, const struct template_request *request, const int gate[2],
+                                   const sigset_t *mask) {
     pid_t pid = fork();
     if (pid == 0) {
         close(gate[1]);
@@ -80,7 +83,9 @@ static void fork_worker(const struct nursery *n, const struct template_request *
 static void warn_of_threads(void) {
     char *names = wsgi_other_threads();
     if (!names) return;
-    log_warning("the import left threads running that will not exist in the workers: %s; start them in the hook post_fork", names);
+    log_warning(
+        "the import left threads running that will not exist in the workers: %s; start them in the hook post_fork",
+        names);
     mem_free(names);
 }
 
@@ -110,8 +115,9 @@ void nursery_main(const struct worker *prototype, struct row *rows, int fd, cons
     const struct nursery n = {.prototype = prototype, .rows = rows, .fd = fd};
     struct template_request request;
     load_once(&n, mask);
-    struct pollfd watched[] = {
-        {.fd = fd, .events = POLLIN}, {.fd = signals_fd(), .events = POLLIN}, {.fd = prototype->links->lifeline[0], .events = POLLIN}};
+    struct pollfd watched[] = {{.fd = fd, .events = POLLIN},
+                               {.fd = signals_fd(), .events = POLLIN},
+                               {.fd = prototype->links->lifeline[0], .events = POLLIN}};
     for (;;) {
         if (poll(watched, ARRAY_LENGTH(watched), -1) < 0) continue;
         if (watched[2].revents) _exit(0);

@@ -23,7 +23,8 @@ static void write_line(struct access_log *log, const struct task_view *view, uin
     r->target = append(head, &used, view->target);
     size_t path = slice_find(request_span(r, r->target), '?');
     r->path = (struct span){r->target.offset, (uint32_t)path};
-    if (path < r->target.length) r->query = (struct span){r->target.offset + (uint32_t)path + 1, r->target.length - (uint32_t)path - 1};
+    if (path < r->target.length)
+        r->query = (struct span){r->target.offset + (uint32_t)path + 1, r->target.length - (uint32_t)path - 1};
     r->minor_version = strcmp(view->protocol, "HTTP/1.0") ? 1 : 0;
     access_log_add(log, &x, &nobody);
 }

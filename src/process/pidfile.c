@@ -1,6 +1,7 @@
 /* Takes the pidfile: a locked temporary file is linked or renamed into place, so readers see a whole number or no file.
  *
- * Who finds a file there must hold its lock before replacing it. Must never remove a file that another process put there. */
+ * Who finds a file there must hold its lock before replacing it. Must never remove a file that another process put
+ * there. */
 #include "process/pidfile.h"
 
 #include "base/fd.h"
@@ -56,7 +57,8 @@ static int replace_stale(const char *path, const char *temporary, char *error, s
     }
     int result = 1;
     if (!lock(old)) {
-        snprintf(error, size, "the pidfile '%s' is held by process %ld; stop that one first or choose another pidfile", path, (long)holder(old));
+        snprintf(error, size, "the pidfile '%s' is held by process %ld; stop that one first or choose another pidfile",
+                 path, (long)holder(old));
         result = -1;
     } else if (is_same_file(old, path) && !rename(temporary, path)) {
         result = 0;
@@ -71,7 +73,8 @@ int pidfile_take(struct pidfile *p, const char *path, char *error, size_t size) 
     unlink(temporary);
     int fd = make_temporary(temporary);
     if (fd < 0) {
-        snprintf(error, size, "cannot write the pidfile '%s': %s; create its directory or choose another", path, strerror(errno));
+        snprintf(error, size, "cannot write the pidfile '%s': %s; create its directory or choose another", path,
+                 strerror(errno));
         mem_free(temporary);
         return -1;
     }

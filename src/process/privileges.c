@@ -23,7 +23,8 @@ static bool is_change_needed(const struct settings *s) {
 
 int privileges_check(const struct settings *s, char *error, size_t size) {
     if (!is_change_needed(s) || geteuid() == 0) return 0;
-    snprintf(error, size, "cannot change to user %ld and group %ld: only root may; start as root or leave out user and group",
+    snprintf(error, size,
+             "cannot change to user %ld and group %ld: only root may; start as root or leave out user and group",
              s->user == UID_UNSET ? (long)geteuid() : (long)s->user, (long)privileges_group(s));
     return -1;
 }
@@ -46,14 +47,16 @@ int privileges_drop(const struct settings *s) {
             if (!setresuid(user, user, user)) return 0;
         }
     }
-    log_error("cannot change %s to those of uid %ld, gid %ld: %s; the worker gives up", step, (long)user, (long)group, strerror(errno));
+    log_error("cannot change %s to those of uid %ld, gid %ld: %s; the worker gives up", step, (long)user, (long)group,
+              strerror(errno));
     return -1;
 }
 
 static void give(const char *path, uid_t user, gid_t group) {
     if (!path || !strcmp(path, "-") || !strncmp(path, "syslog:", 7)) return;
     if (lchown(path, user, group))
-        log_warning("cannot give '%s' to uid %ld: %s; workers may not be able to reopen it", path, (long)user, strerror(errno));
+        log_warning("cannot give '%s' to uid %ld: %s; workers may not be able to reopen it", path, (long)user,
+                    strerror(errno));
 }
 
 void privileges_give_logs(const struct settings *s) {

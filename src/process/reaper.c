@@ -1,7 +1,8 @@
 /* Collects dead children and says why they died.
  *
- * Children that nobody here started (orphans of the application, whose subreaper we are; everything, as pid 1 of a container) are
- * collected without a word. Must hear templates before it collects: a worker may die before its pid was read. */
+ * Children that nobody here started (orphans of the application, whose subreaper we are; everything, as pid 1 of a
+ * container) are collected without a word. Must hear templates before it collects: a worker may die before its pid was
+ * read. */
 #include "process/arbiter.h"
 #include "process/obituary.h"
 #include "process/reexec.h"
@@ -17,7 +18,7 @@ static bool is_good_leave(const struct slot *s, int status) {
 static enum log_level level_of(const struct arbiter *a, const struct slot *s, const struct death *d) {
     bool was_told = WIFEXITED(d->status) && WEXITSTATUS(d->status) == 0;
     if (was_told && atomic_load(&a->board->rows[s->index].stage) == WORKER_LEAVING) return LOG_LEVEL_INFO;
-    if (s->was_asked_to_leave && !s->ready_ms) return LOG_LEVEL_INFO;                 /* never served: nothing is lost */
+    if (s->was_asked_to_leave && !s->ready_ms) return LOG_LEVEL_INFO; /* never served: nothing is lost */
     if (!a->is_up && s->generation->spokesman != s->index + 1) return LOG_LEVEL_INFO; /* another one says why */
     return LOG_LEVEL_ERROR;
 }
@@ -26,9 +27,11 @@ static enum log_level level_of(const struct arbiter *a, const struct slot *s, co
 static void log_death(struct arbiter *a, const struct slot *before, const struct slot *after, const struct death *d) {
     char cause[128], tasks[768], next[48] = "";
     death_describe(d, cause, sizeof(cause));
-    death_describe_tasks(&a->board->rows[before->index], (unsigned)before->settings->threads, a->now_ms, tasks, sizeof(tasks));
+    death_describe_tasks(&a->board->rows[before->index], (unsigned)before->settings->threads, a->now_ms, tasks,
+                         sizeof(tasks));
     if (after->state == SLOT_WAITING && before->generation->phase == GENERATION_SERVING) {
-        if (after->due_ms > a->now_ms) snprintf(next, sizeof(next), "; starting another in %.1f s", (double)(after->due_ms - a->now_ms) / 1000);
+        if (after->due_ms > a->now_ms)
+            snprintf(next, sizeof(next), "; starting another in %.1f s", (double)(after->due_ms - a->now_ms) / 1000);
         else snprintf(next, sizeof(next), "; starting another");
     }
     log_write(level_of(a, before, d), "worker %u (pid %d) %s%s%s", before->seat, before->pid, cause, tasks, next);
@@ -63,7 +66,9 @@ static void bury_worker(struct arbiter *a, struct slot *s, int status) {
     slot_handle(s, SLOT_ON_EXITED, a->now_ms);
     if (is_good_leave(&before, status)) log_info("worker %u (pid %d) is gone", before.seat, before.pid);
     else log_death(a, &before, s, &d);
-    if (g->access_log) obituary_write(g->access_log, row, (unsigned)before.settings->threads, before.verdict == SLOT_KILLED_TIMEOUT ? 504 : 502);
+    if (g->access_log)
+        obituary_write(g->access_log, row, (unsigned)before.settings->threads,
+                       before.verdict == SLOT_KILLED_TIMEOUT ? 504 : 502);
     tell_command(a, &before, cause);
     atomic_store(&a->board->rows[s->index].pid, 0);
     if (!before.ready_ms && !before.was_asked_to_leave) reload_note_failure(a, g, s, failure_of(status));
@@ -71,8 +76,10 @@ static void bury_worker(struct arbiter *a, struct slot *s, int status) {
 
 static void bury_template(struct arbiter *a, struct generation *g, int status) {
     struct template *t = &g->template;
-    const struct death d = {
-        .status = status, .verdict = t->is_aborted ? SLOT_KILLED_BOOT_TIMEOUT : SLOT_NOT_KILLED, .settings = g->settings, .was_ready = t->is_ready};
+    const struct death d = {.status = status,
+                            .verdict = t->is_aborted ? SLOT_KILLED_BOOT_TIMEOUT : SLOT_NOT_KILLED,
+                            .settings = g->settings,
+                            .was_ready = t->is_ready};
     bool is_wanted = t->due_ms != CLOCK_NEVER || t->is_ready || t->is_aborted;
     bool was_ready = t->is_ready;
     char cause[128];
@@ -87,7 +94,8 @@ static void bury_template(struct arbiter *a, struct generation *g, int status) {
 static void note_stop(struct arbiter *a, struct slot *s, int status) {
     if (!s) return;
     s->stopped_ms = WIFSTOPPED(status) ? a->now_ms : 0;
-    if (s->stopped_ms) log_warning("worker %u (pid %d) was stopped by SIG%s", s->seat, s->pid, sigabbrev_np(WSTOPSIG(status)));
+    if (s->stopped_ms)
+        log_warning("worker %u (pid %d) was stopped by SIG%s", s->seat, s->pid, sigabbrev_np(WSTOPSIG(status)));
     else log_info("worker %u (pid %d) goes on", s->seat, s->pid);
 }
 

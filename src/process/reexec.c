@@ -1,8 +1,9 @@
-/* Upgrade in place, in three steps: the new binary checks the present command line; the old image writes what it knows into a memfd and
- * executes it; the new image reads that, and then reloads, so that its own workers replace the old ones.
+/* Upgrade in place, in three steps: the new binary checks the present command line; the old image writes what it knows
+ * into a memfd and executes it; the new image reads that, and then reloads, so that its own workers replace the old
+ * ones.
  *
- * Signals stay blocked from before execve(2) until the new image takes them. Must never execute while a worker's birth is half way: its
- * pid would be lost. */
+ * Signals stay blocked from before execve(2) until the new image takes them. Must never execute while a worker's birth
+ * is half way: its pid would be lost. */
 #include "process/reexec.h"
 
 #include "base/fd.h"
@@ -19,7 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* "STATE,OLD" or "STATE,OLD,failed": descriptors of the state and of the old command. Not CSERVE_*: those are settings. */
+/* "STATE,OLD" or "STATE,OLD,failed": descriptors of the state and of the old command. Not CSERVE_*: those are
+ * settings. */
 #define STATE_VARIABLE "__CSERVE_UPGRADE"
 #define STATE_VERSION  1
 #define CHECK_SLACK_MS 5000 /* beyond boot_timeout, for all but the import */
@@ -88,7 +90,8 @@ void reexec_begin(struct arbiter *a) {
         return;
     }
     if (a->board_fd < 0) {
-        log_error("cannot upgrade: this kernel gave no memfd, so what is known of the workers cannot be handed on; restart instead");
+        log_error(
+            "cannot upgrade: this kernel gave no memfd, so what is known of the workers cannot be handed on; restart instead");
         return;
     }
     log_info("SIGUSR2: checking the command on disk with the present command line");
@@ -112,7 +115,8 @@ void reexec_note_check(struct arbiter *a, int status) {
         a->is_upgrade_checked = true;
         return;
     }
-    if (WIFEXITED(status)) log_error("upgrade failed: the check exited with status %d; the old command goes on", WEXITSTATUS(status));
+    if (WIFEXITED(status))
+        log_error("upgrade failed: the check exited with status %d; the old command goes on", WEXITSTATUS(status));
     else log_error("upgrade failed: the check was killed by signal %d; the old command goes on", WTERMSIG(status));
 }
 
@@ -135,18 +139,21 @@ static void keep_all(const struct arbiter *a, bool is_kept) {
 static void write_state(const struct arbiter *a, struct buf *out) {
     const struct links *l = &a->links;
     buf_printf(out, "cserve %d %d\n", STATE_VERSION, getpid());
-    buf_printf(out, "process %d %d %u %u %llu\n", a->board_fd, a->pidfile.fd, a->generations, a->current->seats, (unsigned long long)a->spawned);
-    buf_printf(out, "links %d %d %d %d %d %d\n", l->news[0], l->news[1], l->lifeline[0], l->lifeline[1], l->handover[0], l->handover[1]);
+    buf_printf(out, "process %d %d %u %u %llu\n", a->board_fd, a->pidfile.fd, a->generations, a->current->seats,
+               (unsigned long long)a->spawned);
+    buf_printf(out, "links %d %d %d %d %d %d\n", l->news[0], l->news[1], l->lifeline[0], l->lifeline[1], l->handover[0],
+               l->handover[1]);
     for (size_t i = 0; i < a->sockets.count; i++) {
         const struct listener *s = a->sockets.items[i].listener;
-        buf_printf(out, "socket %d %llu %llu %d %s\n", s->fd, (unsigned long long)s->socket_dev, (unsigned long long)s->socket_ino, s->is_foreign,
-                   s->address.text);
+        buf_printf(out, "socket %d %llu %llu %d %s\n", s->fd, (unsigned long long)s->socket_dev,
+                   (unsigned long long)s->socket_ino, s->is_foreign, s->address.text);
     }
     for (unsigned i = 0; i < a->slots_used; i++) {
         const struct slot *s = &a->slots[i];
         if (s->pid > 0)
-            buf_printf(out, "slot %u %d %u %d %llu %llu %llu %d\n", i, s->state, s->seat, s->pid, (unsigned long long)s->spawned_ms,
-                       (unsigned long long)s->ready_ms, (unsigned long long)s->due_ms, s->verdict);
+            buf_printf(out, "slot %u %d %u %d %llu %llu %llu %d\n", i, s->state, s->seat, s->pid,
+                       (unsigned long long)s->spawned_ms, (unsigned long long)s->ready_ms,
+                       (unsigned long long)s->due_ms, s->verdict);
     }
 }
 
@@ -238,7 +245,8 @@ static void resume_socket(struct arbiter *a, const char *line) {
     struct address address;
     if (sscanf(line, "socket %d %llu %llu %d %n", &fd, &dev, &ino, &is_foreign, &start) != 4 || !start) return;
     fd_set_cloexec(fd, true);
-    struct listener *l = address_parse(line + start, &address) ? NULL : listener_adopt(fd, &address, error, sizeof(error));
+    struct listener *l =
+        address_parse(line + start, &address) ? NULL : listener_adopt(fd, &address, error, sizeof(error));
     if (!l) {
         log_warning("lost the socket '%s' over the upgrade", line + start);
         return;
@@ -253,7 +261,9 @@ static void resume_slot(struct arbiter *a, const char *line) {
     unsigned index, seat;
     int state, pid, verdict;
     unsigned long long spawned_ms, ready_ms, due_ms;
-    if (sscanf(line, "slot %u %d %u %d %llu %llu %llu %d", &index, &state, &seat, &pid, &spawned_ms, &ready_ms, &due_ms, &verdict) != 8) return;
+    if (sscanf(line, "slot %u %d %u %d %llu %llu %llu %d", &index, &state, &seat, &pid, &spawned_ms, &ready_ms, &due_ms,
+               &verdict) != 8)
+        return;
     if (index >= SCOREBOARD_ROWS || state < 0 || state >= SLOT_STATES || seat > SCOREBOARD_SEATS) return;
     struct slot *s = &a->slots[index];
     s->state = (enum slot_state)state;
@@ -273,7 +283,8 @@ static void resume_process(struct arbiter *a, const char *line) {
     unsigned seats = 0;
     unsigned long long spawned = 0;
     int pidfile_fd = -1;
-    if (sscanf(line, "process %d %d %u %u %llu", &a->board_fd, &pidfile_fd, &a->generations, &seats, &spawned) != 5) return;
+    if (sscanf(line, "process %d %d %u %u %llu", &a->board_fd, &pidfile_fd, &a->generations, &seats, &spawned) != 5)
+        return;
     a->spawned = spawned;
     a->current->seats = seats;
     a->current->id = a->generations;
@@ -288,12 +299,13 @@ static void resume_line(struct arbiter *a, const char *line) {
     if (!strncmp(line, "process ", 8)) resume_process(a, line);
     else if (!strncmp(line, "socket ", 7)) resume_socket(a, line);
     else if (!strncmp(line, "slot ", 5)) resume_slot(a, line);
-    else if (sscanf(line, "links %d %d %d %d %d %d", &l->news[0], &l->news[1], &l->lifeline[0], &l->lifeline[1], &l->handover[0], &l->handover[1]) ==
-             6)
+    else if (sscanf(line, "links %d %d %d %d %d %d", &l->news[0], &l->news[1], &l->lifeline[0], &l->lifeline[1],
+                    &l->handover[0], &l->handover[1]) == 6)
         l->arbiter_pid = getpid();
 }
 
-/* Another version may lay the scoreboard out differently: then the old workers' rows are unknown, and they are only seen off. */
+/* Another version may lay the scoreboard out differently: then the old workers' rows are unknown, and they are only
+ * seen off. */
 static void cope_with_foreign_board(struct arbiter *a) {
     if (a->board) return;
     log_warning("the scoreboard of the old command cannot be read: its workers finish without a timeout");
@@ -306,8 +318,8 @@ bool reexec_resume(struct arbiter *a, struct settings *settings) {
     struct slice rest, line;
     int version = 0, pid = 0;
     struct inheritance inheritance;
-    bool is_ours = read_state(&inheritance, &text) && sscanf(buf_cstr(&text), "cserve %d %d", &version, &pid) == 2 && version == STATE_VERSION &&
-                   pid == getpid();
+    bool is_ours = read_state(&inheritance, &text) && sscanf(buf_cstr(&text), "cserve %d %d", &version, &pid) == 2 &&
+                   version == STATE_VERSION && pid == getpid();
     if (!is_ours) {
         buf_release(&text);
         return false;
@@ -324,7 +336,8 @@ bool reexec_resume(struct arbiter *a, struct settings *settings) {
     keep_all(a, false);
     a->is_up = true;
     a->is_reload_wanted = !inheritance.has_failed;
-    if (inheritance.has_failed) log_error("upgrade failed: the new command could not load its settings; the old command goes on");
+    if (inheritance.has_failed)
+        log_error("upgrade failed: the new command could not load its settings; the old command goes on");
     else log_info("cserve " CSERVE_VERSION " takes over %u workers from the old command", seating_count_alive(a, NULL));
     return a->board != NULL;
 }

@@ -1,7 +1,7 @@
 /* Reload as a transaction: a candidate generation beside the current one, until it serves or fails.
  *
- * The first generation takes the same steps without a canary, and its failure ends the server. Must never touch the current generation
- * before the candidate's workers are all ready. */
+ * The first generation takes the same steps without a canary, and its failure ends the server. Must never touch the
+ * current generation before the candidate's workers are all ready. */
 #include "process/arbiter.h"
 
 #include "base/mem.h"
@@ -80,7 +80,8 @@ void reload_because_of_sources(struct arbiter *a) {
 void reload_retire(struct arbiter *a, struct generation *g) {
     /* Connections that wait at a socket which nobody will serve any more are the old workers' to answer. */
     const struct socket_set *kept = !a->ending && a->current != g ? &a->current->sockets : NULL;
-    enum server_drain_mode mode = kept && socket_set_is_within(&g->sockets, kept) ? SERVER_DRAIN_RETIRE : SERVER_DRAIN_STOP;
+    enum server_drain_mode mode =
+        kept && socket_set_is_within(&g->sockets, kept) ? SERVER_DRAIN_RETIRE : SERVER_DRAIN_STOP;
     socket_set_refuse_more(&g->sockets, kept);
     for (unsigned i = 0; i < a->slots_used; i++)
         if (a->slots[i].generation == g) atomic_store(&a->board->rows[i].drain_mode, mode);
@@ -191,7 +192,8 @@ void reload_note_failure(struct arbiter *a, struct generation *g, const struct s
 
 static void advance(struct arbiter *a, struct generation *g) {
     unsigned ready;
-    if (g->phase == GENERATION_LOADING && g->template.is_ready) g->phase = g == a->candidate ? GENERATION_CANARY : GENERATION_FILLING;
+    if (g->phase == GENERATION_LOADING && g->template.is_ready)
+        g->phase = g == a->candidate ? GENERATION_CANARY : GENERATION_FILLING;
     if (g->phase == GENERATION_CANARY && seating_count(a, g, SLOT_READY)) g->phase = GENERATION_FILLING;
     if (g->phase != GENERATION_FILLING) return;
     bool has_all = has_everybody_tried(a, g, &ready);

@@ -13,7 +13,8 @@
 #define MAGIC 0x63737631 /* "csv1": changes with the layout */
 
 static struct scoreboard *map(int fd, int flags) {
-    void *memory = mmap(NULL, sizeof(struct scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | flags, fd, 0);
+    void *memory =
+        mmap(NULL, sizeof(struct scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | flags, fd, 0);
     /* cppcheck-suppress memleak */
     return memory == MAP_FAILED ? NULL : memory;
 }
@@ -43,7 +44,8 @@ struct scoreboard *scoreboard_map(int fd) {
     }
     struct scoreboard *board = map(fd, 0);
     if (!board) return NULL;
-    if (board->magic == MAGIC && board->row_bytes == sizeof(struct row) && board->row_count == SCOREBOARD_ROWS) return board;
+    if (board->magic == MAGIC && board->row_bytes == sizeof(struct row) && board->row_count == SCOREBOARD_ROWS)
+        return board;
     scoreboard_free(board);
     errno = EPROTO;
     return NULL;

@@ -1,6 +1,8 @@
-/* Who sits where. Everything is derived from the slots anew on every turn, so no event can be missed and none is counted twice.
+/* Who sits where. Everything is derived from the slots anew on every turn, so no event can be missed and none is
+ * counted twice.
  *
- * A seat is taken by an active slot that is not a mere replacement. Must never wait: what cannot be done now is found again next time. */
+ * A seat is taken by an active slot that is not a mere replacement. Must never wait: what cannot be done now is found
+ * again next time. */
 #include "process/arbiter.h"
 
 #include <errno.h>
@@ -16,7 +18,8 @@ unsigned seating_count(const struct arbiter *a, const struct generation *g, enum
 
 unsigned seating_count_alive(const struct arbiter *a, const struct generation *g) {
     unsigned count = 0;
-    for (unsigned i = 0; i < a->slots_used; i++) count += (!g || a->slots[i].generation == g) && slot_is_alive(&a->slots[i]);
+    for (unsigned i = 0; i < a->slots_used; i++)
+        count += (!g || a->slots[i].generation == g) && slot_is_alive(&a->slots[i]);
     return count;
 }
 
@@ -73,7 +76,8 @@ static const char *recycling_reason(const struct slot *s) {
 }
 
 static void take_over(struct arbiter *a, struct slot *old, struct slot *fresh) {
-    log_info("worker %u (pid %d) retires: %s; pid %d takes its seat", old->seat, old->pid, recycling_reason(old), fresh->pid);
+    log_info("worker %u (pid %d) retires: %s; pid %d takes its seat", old->seat, old->pid, recycling_reason(old),
+             fresh->pid);
     fresh->is_replacement = false;
     slot_handle(old, SLOT_ON_RETIRE, a->now_ms);
 }
@@ -92,7 +96,8 @@ static void replace(struct arbiter *a, struct slot *old) {
 
 static void recycle(struct arbiter *a, struct generation *g) {
     unsigned under_way = 0, most = g->seats / 4 ? g->seats / 4 : 1;
-    EVERY_SLOT(a, s) under_way += s->generation == g && (s->is_replacement || (s->recycling && s->state == SLOT_RETIRING));
+    EVERY_SLOT(a, s)
+    under_way += s->generation == g && (s->is_replacement || (s->recycling && s->state == SLOT_RETIRING));
     EVERY_SLOT(a, s) {
         if (s->generation != g || !slot_is_active(s)) continue;
         if (s->replacement) {
@@ -112,7 +117,8 @@ static void recycle(struct arbiter *a, struct generation *g) {
 static bool can_spawn(struct arbiter *a, struct generation *g) {
     struct template *t = &g->template;
     if (!g->settings->preload_app || t->is_ready) return true;
-    if (t->pid == 0 && t->fd < 0 && a->now_ms >= t->due_ms && g->phase >= GENERATION_LOADING && g->phase < GENERATION_LEAVING) {
+    if (t->pid == 0 && t->fd < 0 && a->now_ms >= t->due_ms && g->phase >= GENERATION_LOADING &&
+        g->phase < GENERATION_LEAVING) {
         spawn_template(a, g);
         if (t->pid == 0) reload_note_failure(a, g, NULL, EXIT_BOOT);
     }

@@ -1,7 +1,8 @@
-/* The table of a worker's life. Each cell names an action and the next state; actions send at most one signal and set a deadline.
+/* The table of a worker's life. Each cell names an action and the next state; actions send at most one signal and set a
+ * deadline.
  *
- * An event that means nothing in a state leaves everything as it is: late news are normal here. Must never fork, wait, log or
- * allocate. */
+ * An event that means nothing in a state leaves everything as it is: late news are normal here. Must never fork, wait,
+ * log or allocate. */
 #include "process/slot.h"
 
 #include <signal.h>
@@ -228,7 +229,8 @@ bool slot_is_alive(const struct slot *s) {
 
 const char *slot_state_name(enum slot_state state) {
     static const char *const names[SLOT_STATES] = {
-        "empty", "waiting", "forking", "cancelled", "starting", "ready", "retiring", "stopping", "aborting", "killed", "dying",
+        "empty",    "waiting",  "forking",  "cancelled", "starting", "ready",
+        "retiring", "stopping", "aborting", "killed",    "dying",
     };
     return names[state];
 }

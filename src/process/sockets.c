@@ -1,7 +1,7 @@
 /* Keeps listeners over reloads by the canonical text of their address.
  *
- * The arbiter opens, workers use; a child's copy is closed without touching the file. Must never close a socket that a generation
- * still serves. */
+ * The arbiter opens, workers use; a child's copy is closed without touching the file. Must never close a socket that a
+ * generation still serves. */
 #include "process/sockets.h"
 
 #include "base/fd.h"
@@ -34,8 +34,8 @@ void sockets_add_inherited(struct sockets *s, int fd) {
 void sockets_inherit(struct sockets *s) {
     const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
     uint64_t wanted_pid, n = 0;
-    if (pid && count && slice_to_u64(slice_of(pid), &wanted_pid) && wanted_pid == (uint64_t)getpid() && slice_to_u64(slice_of(count), &n) &&
-        n <= 1024)
+    if (pid && count && slice_to_u64(slice_of(pid), &wanted_pid) && wanted_pid == (uint64_t)getpid() &&
+        slice_to_u64(slice_of(count), &n) && n <= 1024)
         for (uint64_t i = 0; i < n; i++) sockets_add_inherited(s, FIRST_INHERITED_FD + (int)i);
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
@@ -44,7 +44,8 @@ void sockets_inherit(struct sockets *s) {
 
 static struct shared_socket *find_shared(struct sockets *s, const struct address *a) {
     for (size_t i = 0; i < s->count; i++)
-        if (!strcmp(s->items[i].listener->address.text, a->text) && listener_admit_again(s->items[i].listener)) return &s->items[i];
+        if (!strcmp(s->items[i].listener->address.text, a->text) && listener_admit_again(s->items[i].listener))
+            return &s->items[i];
     return NULL;
 }
 
@@ -85,7 +86,8 @@ void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set) 
 
 /* Unless they are given, owner and group of socket files are those that workers run as. */
 static struct listener_options socket_options(const struct settings *s, unsigned patience_ms) {
-    bool has_user = s->user != UID_UNSET && geteuid() == 0, has_group = has_user || (s->group != GID_UNSET && geteuid() == 0);
+    bool has_user = s->user != UID_UNSET && geteuid() == 0,
+         has_group = has_user || (s->group != GID_UNSET && geteuid() == 0);
     struct listener_options o = {.backlog = s->backlog,
                                  .socket_mode = s->socket_mode,
                                  .socket_owner = s->socket_owner,
@@ -96,8 +98,8 @@ static struct listener_options socket_options(const struct settings *s, unsigned
     return o;
 }
 
-static int use_address(struct sockets *s, const struct address *a, const struct settings *settings, unsigned patience_ms, struct socket_set *set,
-                       char *error, size_t size) {
+static int use_address(struct sockets *s, const struct address *a, const struct settings *settings,
+                       unsigned patience_ms, struct socket_set *set, char *error, size_t size) {
     const struct listener_options wanted = socket_options(settings, patience_ms);
     struct shared_socket *shared = find_shared(s, a);
     if (!shared) {
@@ -120,7 +122,8 @@ static bool has_inherited(const struct sockets *s) {
     return false;
 }
 
-static int use_all_inherited(struct sockets *s, const struct settings *settings, struct socket_set *set, char *error, size_t size) {
+static int use_all_inherited(struct sockets *s, const struct settings *settings, struct socket_set *set, char *error,
+                             size_t size) {
     for (size_t i = 0; i < s->inherited_count; i++) {
         struct address a = {.kind = ADDRESS_FD, .fd = s->inherited[i]};
         if (a.fd < 0) continue;
@@ -133,11 +136,13 @@ static int use_all_inherited(struct sockets *s, const struct settings *settings,
 /* Those that an earlier generation took from the service manager, when the settings still name no address. */
 static int use_known_inherited(struct sockets *s, const struct settings *settings, struct socket_set *set) {
     for (size_t i = 0; i < s->count; i++)
-        if (s->items[i].listener->address.kind == ADDRESS_FD) use_address(s, &s->items[i].listener->address, settings, 0, set, NULL, 0);
+        if (s->items[i].listener->address.kind == ADDRESS_FD)
+            use_address(s, &s->items[i].listener->address, settings, 0, set, NULL, 0);
     return set->count > 0 ? 0 : -1;
 }
 
-int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set, char *error, size_t size) {
+int sockets_open(struct sockets *s, const struct settings *settings, unsigned patience_ms, struct socket_set *set,
+                 char *error, size_t size) {
     *set = (struct socket_set){0};
     if (is_default_bind(settings)) {
         if (!use_known_inherited(s, settings, set)) return 0;
@@ -213,7 +218,9 @@ void socket_set_announce(const struct socket_set *set, const struct socket_set *
         bool is_v6 = memchr(local->text, ':', local->text_len);
         if (has(known, set->items[i])) continue;
         if (local->is_unix) log_info("listening at %s", set->items[i]->address.text);
-        else log_info("listening at http://%s%.*s%s:%u", is_v6 ? "[" : "", local->text_len, local->text, is_v6 ? "]" : "", local->port);
+        else
+            log_info("listening at http://%s%.*s%s:%u", is_v6 ? "[" : "", local->text_len, local->text,
+                     is_v6 ? "]" : "", local->port);
     }
 }
 

@@ -1,6 +1,7 @@
 /* Watches directories, not files: editors replace files, and a directory tells of the new one as well.
  *
- * Only for development: it reads directory trees and allocates. Must never follow links, which may lead round in circles. */
+ * Only for development: it reads directory trees and allocates. Must never follow links, which may lead round in
+ * circles. */
 #include "process/source_watch.h"
 
 #include "base/fd.h"
@@ -18,7 +19,8 @@
 #define CHANGES    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE)
 
 static bool is_skipped(const char *name) {
-    return name[0] == '.' || !strcmp(name, "__pycache__") || !strcmp(name, "node_modules") || !strcmp(name, "site-packages");
+    return name[0] == '.' || !strcmp(name, "__pycache__") || !strcmp(name, "node_modules") ||
+           !strcmp(name, "site-packages");
 }
 
 static bool is_virtual_environment(const char *path) {
@@ -29,7 +31,8 @@ static bool is_virtual_environment(const char *path) {
 
 static void add_directory(struct source_watch *w, const char *path) {
     if (inotify_add_watch(w->fd, path, CHANGES | IN_ONLYDIR | IN_DONT_FOLLOW) >= 0 || errno != ENOSPC) return;
-    log_warning("cannot watch '%s' for changes: fs.inotify.max_user_watches is reached; its changes go unnoticed", path);
+    log_warning("cannot watch '%s' for changes: fs.inotify.max_user_watches is reached; its changes go unnoticed",
+                path);
 }
 
 static void add_tree(struct source_watch *w, const char *path, int depth) {
@@ -90,8 +93,10 @@ void source_watch_hear(struct source_watch *w, uint64_t now_ms) {
         for (const char *p = events; p < events + got;) {
             const struct inotify_event *e = (const void *)p;
             p += sizeof(*e) + e->len;
-            bool is_new_directory = (e->mask & IN_ISDIR) && (e->mask & (IN_CREATE | IN_MOVED_TO)) && !is_skipped(e->name);
-            if (is_new_directory || (e->len && !(e->mask & IN_CREATE) && is_source(w, e->name))) w->due_ms = now_ms + QUIET_MS;
+            bool is_new_directory =
+                (e->mask & IN_ISDIR) && (e->mask & (IN_CREATE | IN_MOVED_TO)) && !is_skipped(e->name);
+            if (is_new_directory || (e->len && !(e->mask & IN_CREATE) && is_source(w, e->name)))
+                w->due_ms = now_ms + QUIET_MS;
         }
     }
 }

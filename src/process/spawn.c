@@ -21,7 +21,8 @@ static void close_in_child(struct arbiter *a, const struct generation *g) {
     fd_close(&a->start_directory_fd);
     if (a->current) fd_close(&a->current->template.fd);
     if (a->candidate) fd_close(&a->candidate->template.fd);
-    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next) fd_close(&CONTAINER_OF(l, struct generation, link)->template.fd);
+    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
+        fd_close(&CONTAINER_OF(l, struct generation, link)->template.fd);
     sockets_close_others(&a->sockets, &g->sockets);
 }
 
@@ -42,7 +43,8 @@ static bool is_silent(const struct arbiter *a, struct slot *s) {
 }
 
 static void ask_template(struct arbiter *a, struct slot *s) {
-    const struct template_request request = {.row = s->index, .seat = s->seat, .age = ++a->spawned, .is_only_worker = s->generation->seats == 1};
+    const struct template_request request = {
+        .row = s->index, .seat = s->seat, .age = ++a->spawned, .is_only_worker = s->generation->seats == 1};
     if (!template_ask(&s->generation->template, &request)) {
         slot_handle(s, SLOT_ON_ASKED, a->now_ms);
         return;
@@ -69,7 +71,8 @@ static void fork_worker(struct arbiter *a, struct slot *s) {
     signals_restore(&mask);
     if (pid < 0) {
         slot_handle(s, SLOT_ON_FORK_FAILED, a->now_ms);
-        log_error("cannot fork worker %u: %s; trying again in %.1f s", s->seat, strerror(fault), (double)(s->due_ms - a->now_ms) / 1000);
+        log_error("cannot fork worker %u: %s; trying again in %.1f s", s->seat, strerror(fault),
+                  (double)(s->due_ms - a->now_ms) / 1000);
         return;
     }
     s->pid = pid;

@@ -20,7 +20,8 @@
 
 #define BIND_PATIENCE_MS 1000
 
-static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGCHLD, SIGCONT, SIGWINCH};
+static const int numbers[] = {SIGTERM, SIGINT,  SIGQUIT, SIGHUP,  SIGTTIN, SIGTTOU,
+                              SIGUSR1, SIGUSR2, SIGCHLD, SIGCONT, SIGWINCH};
 
 static struct arbiter *make_arbiter(int argc, char **argv) {
     struct arbiter *a = MEM_NEW(struct arbiter);
@@ -106,12 +107,15 @@ static void warn_of_backlog(const struct settings *s) {
     if (got <= 0) return;
     text[got] = '\0';
     int most = atoi(text);
-    if (most < s->backlog) log_warning("backlog is %d, but the kernel's net.core.somaxconn allows %d; raise that to use it", s->backlog, most);
+    if (most < s->backlog)
+        log_warning("backlog is %d, but the kernel's net.core.somaxconn allows %d; raise that to use it", s->backlog,
+                    most);
 }
 
 static void announce(const struct arbiter *a) {
     const struct generation *g = a->current;
-    log_info("cserve " CSERVE_VERSION " starts: %u workers, %d threads each, for %s", g->seats, g->settings->threads, generation_name(g));
+    log_info("cserve " CSERVE_VERSION " starts: %u workers, %d threads each, for %s", g->seats, g->settings->threads,
+             generation_name(g));
     socket_set_announce(&g->sockets, NULL);
     warn_of_backlog(g->settings);
 }

@@ -1,8 +1,8 @@
 /* Deadlines: of slots, of templates, and of every request in the application.
  *
- * The loop sleeps until the first of them. A request that has not begun cannot be late before now + timeout, so with nothing running
- * one look each `timeout` is enough. When the loop itself was held up (the whole group stopped, the machine asleep), time that nobody
- * had counts for nobody. */
+ * The loop sleeps until the first of them. A request that has not begun cannot be late before now + timeout, so with
+ * nothing running one look each `timeout` is enough. When the loop itself was held up (the whole group stopped, the
+ * machine asleep), time that nobody had counts for nobody. */
 #include "process/arbiter.h"
 
 #include <signal.h>
@@ -16,9 +16,11 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-/* Does the timeout of requests apply? A worker with several threads that is leaving already has graceful_timeout instead. */
+/* Does the timeout of requests apply? A worker with several threads that is leaving already has graceful_timeout
+ * instead. */
 static bool is_watched(const struct slot *s) {
-    if ((s->state != SLOT_READY && s->state != SLOT_RETIRING) || !s->settings->timeout) return false; /* an empty one has no settings */
+    if ((s->state != SLOT_READY && s->state != SLOT_RETIRING) || !s->settings->timeout)
+        return false; /* an empty one has no settings */
     return s->settings->threads == 1 || (s->state == SLOT_READY && !s->recycling);
 }
 
@@ -30,7 +32,8 @@ static uint64_t task_deadline(const struct arbiter *a, const struct slot *s, con
     return started_ms + s->settings->timeout + HUNG_GRACE_MS;
 }
 
-/* A worker that somebody stopped and forgot is as good as hung, whether it runs a request or holds up those who connect. */
+/* A worker that somebody stopped and forgot is as good as hung, whether it runs a request or holds up those who
+ * connect. */
 static uint64_t stop_deadline(const struct arbiter *a, const struct slot *s) {
     if (!s->stopped_ms) return CLOCK_NEVER;
     uint64_t since_ms = s->stopped_ms < a->resumed_ms ? a->resumed_ms : s->stopped_ms;
@@ -40,7 +43,8 @@ static uint64_t stop_deadline(const struct arbiter *a, const struct slot *s) {
 static uint64_t slot_task_deadline(const struct arbiter *a, const struct slot *s) {
     const struct task *tasks = a->board->rows[s->index].activity.tasks;
     uint64_t first = stop_deadline(a, s);
-    for (int i = 0; i < s->settings->threads && i < ACTIVITY_TASKS; i++) first = earlier(first, task_deadline(a, s, &tasks[i]));
+    for (int i = 0; i < s->settings->threads && i < ACTIVITY_TASKS; i++)
+        first = earlier(first, task_deadline(a, s, &tasks[i]));
     return first;
 }
 
@@ -50,20 +54,21 @@ void watch_note_resumption(struct arbiter *a) {
 
 void watch_note_lateness(struct arbiter *a) {
     if (a->planned_ms == CLOCK_NEVER || a->now_ms < a->planned_ms + LATE_MS) return;
-    log_warning("the arbiter was held up for %.1f s; running requests get their full timeout again", (double)(a->now_ms - a->planned_ms) / 1000);
+    log_warning("the arbiter was held up for %.1f s; running requests get their full timeout again",
+                (double)(a->now_ms - a->planned_ms) / 1000);
     watch_note_resumption(a);
 }
 
 static void abort_hung(struct arbiter *a, struct slot *s) {
     char tasks[512];
     death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks, sizeof(tasks));
-    log_error("worker %u (pid %d) exceeds timeout, %.0f s,%s; aborting it", s->seat, s->pid, (double)s->settings->timeout / 1000,
-              tasks[0] ? tasks : " while it is stopped");
+    log_error("worker %u (pid %d) exceeds timeout, %.0f s,%s; aborting it", s->seat, s->pid,
+              (double)s->settings->timeout / 1000, tasks[0] ? tasks : " while it is stopped");
     slot_handle(s, SLOT_ON_HUNG, a->now_ms);
 }
 
-/* With several threads a hung one does not hold the others: RequestTimeout was raised in it, and the worker leaves when the others are done, at
- * the latest after graceful_timeout. */
+/* With several threads a hung one does not hold the others: RequestTimeout was raised in it, and the worker leaves when
+ * the others are done, at the latest after graceful_timeout. */
 static void retire_hung(struct arbiter *a, struct slot *s) {
     char tasks[512];
     death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks, sizeof(tasks));
@@ -80,7 +85,8 @@ static void act_on_due(struct arbiter *a, struct slot *s) {
                   (double)s->settings->boot_timeout / 1000);
         break;
     case SLOT_RETIRING:
-        death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks, sizeof(tasks));
+        death_describe_tasks(&a->board->rows[s->index], (unsigned)s->settings->threads, a->now_ms, tasks,
+                             sizeof(tasks));
         log_error("worker %u (pid %d) is not done within graceful_timeout, %.0f s%s%s; killing it", s->seat, s->pid,
                   (double)s->settings->graceful_timeout / 1000, tasks[0] ? "," : "", tasks);
         break;
@@ -108,7 +114,8 @@ static void watch_template(struct arbiter *a, struct generation *g) {
         kill(t->pid, SIGKILL);
         return;
     }
-    log_error("template (pid %d) is not ready within boot_timeout, %.0f s; aborting it", t->pid, (double)g->settings->boot_timeout / 1000);
+    log_error("template (pid %d) is not ready within boot_timeout, %.0f s; aborting it", t->pid,
+              (double)g->settings->boot_timeout / 1000);
     t->is_aborted = true;
     t->due_ms = a->now_ms + SLOT_ABORT_GRACE_MS;
     kill(t->pid, SIGABRT);

@@ -1,7 +1,8 @@
 /* The worker's life: becomes the application's user, loads the application, reports ready, serves, leaves.
  *
- * Its main thread is application thread 0. News from the arbiter arrive as signals, read from a pipe in the engine's loop; the arbiter's
- * death as the end of the lifeline, and as SIGKILL for a worker that is too busy to look. Must never return. */
+ * Its main thread is application thread 0. News from the arbiter arrive as signals, read from a pipe in the engine's
+ * loop; the arbiter's death as the end of the lifeline, and as SIGKILL for a worker that is too busy to look. Must
+ * never return. */
 #include "process/worker.h"
 
 #include "base/mem.h"
@@ -181,7 +182,8 @@ static int start_serving(struct service *service) {
     child_take_all_signals();
     service->signals = (struct loop_source){.fd = signals_fd(), .on_event = on_signals};
     service->lifeline = (struct loop_source){.fd = w->links->lifeline[0], .on_event = on_lifeline};
-    if (server_watch(service->server, &service->signals, EPOLLIN) || server_watch(service->server, &service->lifeline, EPOLLIN)) {
+    if (server_watch(service->server, &service->signals, EPOLLIN) ||
+        server_watch(service->server, &service->lifeline, EPOLLIN)) {
         log_error("cannot watch the arbiter: %s; the worker gives up", strerror(errno));
         return -1;
     }

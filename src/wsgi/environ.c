@@ -21,17 +21,17 @@
 #define LINE_BYTES   256 /* a longer request line is taken apart anew each time */
 
 /* What may differ from request to request besides the header fields. */
-#define VARIABLES(X)                                                                                                   \
-    X(REQUEST_METHOD)                                                                                                  \
-    X(RAW_URI)                                                                                                         \
-    X(REQUEST_URI)                                                                                                     \
-    X(SCRIPT_NAME)                                                                                                     \
-    X(PATH_INFO)                                                                                                       \
-    X(QUERY_STRING)                                                                                                    \
-    X(SERVER_PROTOCOL)                                                                                                 \
-    X(SERVER_NAME)                                                                                                     \
-    X(SERVER_PORT)                                                                                                     \
-    X(REMOTE_ADDR)                                                                                                     \
+#define VARIABLES(X)   \
+    X(REQUEST_METHOD)  \
+    X(RAW_URI)         \
+    X(REQUEST_URI)     \
+    X(SCRIPT_NAME)     \
+    X(PATH_INFO)       \
+    X(QUERY_STRING)    \
+    X(SERVER_PROTOCOL) \
+    X(SERVER_NAME)     \
+    X(SERVER_PORT)     \
+    X(REMOTE_ADDR)     \
     X(REMOTE_PORT)
 
 enum variable {

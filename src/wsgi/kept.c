@@ -1,5 +1,5 @@
-/* A stack that many push to and that is always taken whole, so that no thread ever follows a pointer another one frees.
- */
+/* A stack that many push to and that is always taken whole, so that no thread ever follows a pointer another one
+ * frees. */
 #include "kept.h"
 
 #include "base/mem.h"

@@ -1,5 +1,5 @@
-/* `import cserve` in an application: RequestTimeout, which is raised in a request that ran too long, and __version__.
- */
+/* `import cserve` in an application: RequestTimeout, which is raised in a request that ran too long, and
+ * __version__. */
 #ifndef CSERVE_SRC_WSGI_MODULE_H
 #define CSERVE_SRC_WSGI_MODULE_H
 

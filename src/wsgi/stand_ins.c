@@ -36,10 +36,10 @@ static PyObject *log_at(enum log_level level, PyObject *const *arguments, Py_ssi
     Py_RETURN_NONE;
 }
 
-#define LOG_METHOD(name, level)                                                                                        \
-    static PyObject *log_##name(PyObject *self UNUSED, PyObject *const *arguments, Py_ssize_t count,                   \
-                                PyObject *names UNUSED) {                                                              \
-        return log_at(level, arguments, count);                                                                        \
+#define LOG_METHOD(name, level)                                                                      \
+    static PyObject *log_##name(PyObject *self UNUSED, PyObject *const *arguments, Py_ssize_t count, \
+                                PyObject *names UNUSED) {                                            \
+        return log_at(level, arguments, count);                                                      \
     }
 LOG_METHOD(debug_method, LOG_LEVEL_DEBUG)
 LOG_METHOD(info_method, LOG_LEVEL_INFO)

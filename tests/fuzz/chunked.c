@@ -1,5 +1,5 @@
-/* Fuzzes chunked bodies: the input comes behind a fixed head, once whole and once in pieces. Both must end alike, and a body that is accepted
- * must be what a decoder of a few lines, written from RFC 9112, 7.1, makes of it. */
+/* Fuzzes chunked bodies: the input comes behind a fixed head, once whole and once in pieces. Both must end alike, and a
+ * body that is accepted must be what a decoder of a few lines, written from RFC 9112, 7.1, makes of it. */
 #include "fuzz.h"
 
 #include "base/log.h"
@@ -66,7 +66,8 @@ static struct slice check_grammar(struct slice rest, struct buf *body) {
         struct slice line = take_line(&rest);
         uint64_t size = 0;
         size_t digits = 0;
-        for (; digits < line.len && hex_digit(line.data[digits]) >= 0; digits++) size = size * 16 + (unsigned)hex_digit(line.data[digits]);
+        for (; digits < line.len && hex_digit(line.data[digits]) >= 0; digits++)
+            size = size * 16 + (unsigned)hex_digit(line.data[digits]);
         MUST(digits > 0 && (digits == line.len || line.data[digits] == ';'));
         if (size == 0) break;
         MUST(rest.len >= size + 2);
@@ -80,7 +81,8 @@ static struct slice check_grammar(struct slice rest, struct buf *body) {
         size_t colon = slice_find(line, ':');
         MUST(colon > 0 && colon < line.len);
         struct slice name = slice_make(line.data, colon);
-        MUST(!slice_equal_nocase(name, SLICE("content-length")) && !slice_equal_nocase(name, SLICE("transfer-encoding")));
+        MUST(!slice_equal_nocase(name, SLICE("content-length")) &&
+             !slice_equal_nocase(name, SLICE("transfer-encoding")));
         MUST(!slice_equal_nocase(name, SLICE("host")));
     }
 }
@@ -99,7 +101,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t step = 1 + fuzz_take_control(&input) % 40;
     struct outcome whole = decode(input, &settings, SIZE_MAX), split = decode(input, &settings, step);
     MUST(whole.state == split.state && whole.status == split.status);
-    if (whole.state != PARSER_REFUSED) MUST(whole.used == split.used && slice_equal(buf_slice(&whole.body), buf_slice(&split.body)));
+    if (whole.state != PARSER_REFUSED)
+        MUST(whole.used == split.used && slice_equal(buf_slice(&whole.body), buf_slice(&split.body)));
     if (whole.state == PARSER_COMPLETE) {
         struct buf body = BUF_INIT;
         struct slice rest = check_grammar(input, &body);

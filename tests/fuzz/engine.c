@@ -1,6 +1,6 @@
-/* Fuzzes the whole engine without Python: the input goes over a socket pair to a server with an echo handler, once in one piece and once cut
- * into pieces. What the handler saw and what came back must not depend on the cuts, and a client that is gone must leave no
- * connection behind.
+/* Fuzzes the whole engine without Python: the input goes over a socket pair to a server with an echo handler, once in
+ * one piece and once cut into pieces. What the handler saw and what came back must not depend on the cuts, and a client
+ * that is gone must leave no connection behind.
  *
  * Everything runs in one thread: the client is a source in the server's own loop, one step a turn. */
 #include "fuzz.h"
@@ -14,10 +14,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define PIECES_MAX 24
-#define TURNS_A_STEP 3   /* for the server to read, to serve, to answer */
-#define TURNS_MAX 5000
-#define BOUNDARY "\n--\n"
+#define PIECES_MAX   24
+#define TURNS_A_STEP 3 /* for the server to read, to serve, to answer */
+#define TURNS_MAX    5000
+#define BOUNDARY     "\n--\n"
 
 struct run {
     struct loop_source pump; /* always readable */
@@ -47,7 +47,8 @@ static void note_request(struct buf *out, const struct request *r) {
     note(out, request_span(r, r->path));
     note(out, request_span(r, r->query));
     note(out, request_span(r, r->script_name));
-    buf_printf(out, "%d %d %d %d %llu|", r->minor_version, r->is_https, r->is_chunked, r->keep_alive, (unsigned long long)r->body.length);
+    buf_printf(out, "%d %d %d %d %llu|", r->minor_version, r->is_https, r->is_chunked, r->keep_alive,
+               (unsigned long long)r->body.length);
     for (uint32_t i = 0; i < r->field_count; i++) {
         note(out, request_span(r, r->fields[i].name));
         note(out, request_span(r, r->fields[i].value));
@@ -68,7 +69,8 @@ static void respond(struct exchange *x, struct slice body) {
         return;
     }
     if (slice_equal(path, SLICE("/pieces"))) {
-        for (size_t at = 0; at < body.len; at += 7) response_body(x, body.data + at, body.len - at < 7 ? body.len - at : 7, NULL);
+        for (size_t at = 0; at < body.len; at += 7)
+            response_body(x, body.data + at, body.len - at < 7 ? body.len - at : 7, NULL);
     } else if (!slice_equal(path, SLICE("/empty"))) {
         response_set_length(x, body.len);
         response_body(x, body.data, body.len, NULL);
@@ -127,7 +129,10 @@ static void client_step(struct run *run) {
 static void on_turn(struct loop_source *source, uint32_t events UNUSED) {
     struct run *run = CONTAINER_OF(source, struct run, pump);
     static const struct peer local = {.port = 80, .text_len = 9, .text = "127.0.0.1"};
-    static const struct peer peer = {.ip = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1}, .port = 1234, .text_len = 9, .text = "127.0.0.1"};
+    static const struct peer peer = {.ip = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1},
+                                     .port = 1234,
+                                     .text_len = 9,
+                                     .text = "127.0.0.1"};
     if (!run->is_started) {
         run->is_started = true;
         conn_start(run->server, run->server_fd, &local, &peer);
@@ -150,8 +155,12 @@ static void run_server(struct run *run, const struct settings *settings, struct 
                         .rest = input,
                         .piece = piece};
     activity_reset(run->activity);
-    struct server_config config = {
-        .settings = settings, .handler = &handler, .activity = run->activity, .handover_give_fd = -1, .handover_take_fd = -1, .is_only_worker = true};
+    struct server_config config = {.settings = settings,
+                                   .handler = &handler,
+                                   .activity = run->activity,
+                                   .handover_give_fd = -1,
+                                   .handover_take_fd = -1,
+                                   .is_only_worker = true};
     run->server = server_new(&config);
     MUST(run->server && server_watch(run->server, &run->pump, EPOLLIN) == 0);
     server_run(run->server, 0);
@@ -217,7 +226,8 @@ static struct settings settings_for(uint8_t control) {
 }
 
 static void differ(const char *what, struct slice whole, struct slice split) {
-    fprintf(stderr, "%s depends on how the input is cut\n-- whole --\n%.*s\n-- in pieces --\n%.*s\n", what, SLICE_ARG(whole), SLICE_ARG(split));
+    fprintf(stderr, "%s depends on how the input is cut\n-- whole --\n%.*s\n-- in pieces --\n%.*s\n", what,
+            SLICE_ARG(whole), SLICE_ARG(split));
     abort();
 }
 
@@ -235,7 +245,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct buf first = normalise(&whole.received), second = normalise(&split.received);
     if (!slice_equal(buf_slice(&whole.served), buf_slice(&split.served)))
         differ("what the handler sees", buf_slice(&whole.served), buf_slice(&split.served));
-    if (!slice_equal(buf_slice(&first), buf_slice(&second))) differ("the answer", buf_slice(&first), buf_slice(&second));
+    if (!slice_equal(buf_slice(&first), buf_slice(&second)))
+        differ("the answer", buf_slice(&first), buf_slice(&second));
     buf_release(&first);
     buf_release(&second);
     run_release(&whole);

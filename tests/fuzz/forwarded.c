@@ -1,5 +1,5 @@
-/* Fuzzes what is made of forwarding fields. Input: lines "name:value", then a control byte for peer and settings. A peer that is not
- * trusted must change nothing but which names with an underscore are left. */
+/* Fuzzes what is made of forwarding fields. Input: lines "name:value", then a control byte for peer and settings. A
+ * peer that is not trusted must change nothing but which names with an underscore are left. */
 #include "fuzz.h"
 
 #include "base/mem.h"
@@ -7,7 +7,8 @@
 
 #define FIELDS_MAX 64
 
-static struct name_value scheme_items[] = {{"X-FORWARDED-PROTOCOL", "ssl"}, {"x-forwarded-proto", "https"}, {"Upgrade", "tls"}};
+static struct name_value scheme_items[] = {
+    {"X-FORWARDED-PROTOCOL", "ssl"}, {"x-forwarded-proto", "https"}, {"Upgrade", "tls"}};
 static char *forwarder_items[] = {"SCRIPT_NAME", "PATH_INFO"};
 static char *everything[] = {"*"};
 
@@ -23,7 +24,8 @@ static void read_fields(struct request *r, struct slice lines) {
         if (colon == 0 || colon == line.len) continue;
         struct slice name = slice_make(line.data, colon);
         struct slice value = slice_trim(slice_make(line.data + colon + 1, line.len - colon - 1));
-        r->fields[r->field_count++] = (struct field){span_of(r->head, name), span_of(r->head, value), field_id_of(name)};
+        r->fields[r->field_count++] =
+            (struct field){span_of(r->head, name), span_of(r->head, value), field_id_of(name)};
     }
 }
 

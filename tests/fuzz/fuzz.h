@@ -10,12 +10,12 @@
 /* Called with each input (https://llvm.org/docs/LibFuzzer.html); returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (UNLIKELY(!(condition))) {                                                              \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);         \
-            abort();                                                                               \
-        }                                                                                          \
+#define MUST(condition)                                                                    \
+    do {                                                                                   \
+        if (UNLIKELY(!(condition))) {                                                      \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
+            abort();                                                                       \
+        }                                                                                  \
     } while (0)
 
 /* The last byte of an input chooses settings and splits, so that a seed is otherwise what goes over the wire. */

@@ -1,5 +1,5 @@
-/* Fuzzes the ini reader: every line that is neither blank nor a comment ends in a section, a value or an error that names it; what is handed on
- * stands in the file, in order. The last byte of an input answers for is_own_line. */
+/* Fuzzes the ini reader: every line that is neither blank nor a comment ends in a section, a value or an error that
+ * names it; what is handed on stands in the file, in order. The last byte of an input answers for is_own_line. */
 #include "fuzz.h"
 
 #include "base/mem.h"

@@ -1,5 +1,5 @@
-/* Fuzzes the PROXY protocol's parser: each prefix of an accepted header is unfinished, what is refused stays refused, and the client is
- * touched by a whole header only. */
+/* Fuzzes the PROXY protocol's parser: each prefix of an accepted header is unfinished, what is refused stays refused,
+ * and the client is touched by a whole header only. */
 #include "fuzz.h"
 
 #include "base/mem.h"

@@ -35,7 +35,8 @@ static void assert_same(const struct tm *a, const struct tm *b) {
 
 static void test_utc(void **state) {
     (void)state;
-    const time_t marks[] = {0, -1, 951782399, 951782400, 951868800, 1709164800, 1709251199, 4107542400, 253402300799, -2208988800};
+    const time_t marks[] = {0,          -1,         951782399,  951782400,    951868800,
+                            1709164800, 1709251199, 4107542400, 253402300799, -2208988800};
     struct tm ours, libc;
     for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
         clock_utc(marks[i], &ours);
@@ -58,10 +59,12 @@ static void test_local(void **state) {
     for (size_t i = 0; i < sizeof(zones) / sizeof(*zones); i++) {
         setenv("TZ", zones[i], 1);
         tzset();
-        /* Around both changes of New York's summer time in 2026; a different day for each zone, past what is remembered. */
+        /* Around both changes of New York's summer time in 2026; a different day for each zone, past what is
+         * remembered. */
         const time_t changes[] = {1772953200, 1793512800};
         for (size_t c = 0; c < 2; c++) {
-            for (time_t seconds = changes[c] - 7200 + (time_t)i * 1000000; seconds < changes[c] + 7200 + (time_t)i * 1000000; seconds += 61) {
+            for (time_t seconds = changes[c] - 7200 + (time_t)i * 1000000;
+                 seconds < changes[c] + 7200 + (time_t)i * 1000000; seconds += 61) {
                 clock_local(seconds, &ours);
                 localtime_r(&seconds, &libc);
                 assert_same(&ours, &libc);

@@ -75,7 +75,8 @@ static void test_line(void **state) {
     log_error("cannot bind '%s'", "127.0.0.1:80");
     assert_int_equal(errno, ENOENT);
     char pattern[256];
-    snprintf(pattern, sizeof(pattern), STAMP "\\[master %d\\] \\[error\\] cannot bind '127\\.0\\.0\\.1:80'\n$", (int)getpid());
+    snprintf(pattern, sizeof(pattern), STAMP "\\[master %d\\] \\[error\\] cannot bind '127\\.0\\.0\\.1:80'\n$",
+             (int)getpid());
     assert_log_matches(pattern);
 }
 

@@ -1,4 +1,5 @@
-/* The title that the kernel shows, and that arguments and environment survive it. Runs itself anew, since a test's own argv is short. */
+/* The title that the kernel shows, and that arguments and environment survive it. Runs itself anew, since a test's own
+ * argv is short. */
 #include "base/proctitle.h"
 
 #include <setjmp.h>

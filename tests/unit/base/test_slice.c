@@ -66,9 +66,17 @@ static void test_to_u64(void **state) {
     assert_int_equal(value, 0);
     assert_true(slice_to_u64(SLICE("00018446744073709551615"), &value));
     assert_true(value == UINT64_MAX);
-    const struct slice bad[] = {
-        SLICE(""),     SLICE("18446744073709551616"),   SLICE("-1"), SLICE("+1"), SLICE(" 1"), SLICE("1 "), SLICE("0x1"), SLICE("1e3"), SLICE("1\0"),
-        SLICE("\xb2"), SLICE("99999999999999999999999")};
+    const struct slice bad[] = {SLICE(""),
+                                SLICE("18446744073709551616"),
+                                SLICE("-1"),
+                                SLICE("+1"),
+                                SLICE(" 1"),
+                                SLICE("1 "),
+                                SLICE("0x1"),
+                                SLICE("1e3"),
+                                SLICE("1\0"),
+                                SLICE("\xb2"),
+                                SLICE("99999999999999999999999")};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) assert_false(slice_to_u64(bad[i], &value));
     assert_true(value == UINT64_MAX);
 }

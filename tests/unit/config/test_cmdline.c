@@ -30,7 +30,8 @@ static void assert_read(const char *expected, size_t count, const char *const *w
     buf_release(&told);
 }
 
-#define ASSERT_READ(expected, ...) assert_read(expected, ARRAY_LENGTH(((const char *[]){__VA_ARGS__})), (const char *[]){__VA_ARGS__})
+#define ASSERT_READ(expected, ...) \
+    assert_read(expected, ARRAY_LENGTH(((const char *[]){__VA_ARGS__})), (const char *[]){__VA_ARGS__})
 
 static void test_values(void **state) {
     (void)state;
@@ -69,7 +70,8 @@ static void test_application(void **state) {
     (void)state;
     ASSERT_READ("wsgi_app(application)=a:b;workers(-w)=2;", "a:b", "-w", "2");
     ASSERT_READ("wsgi_app(application)=-odd;", "--", "-odd");
-    ASSERT_READ("wsgi_app(application)=a;!'b': a second application; one server serves one;wsgi_app(application)=b;", "a", "b");
+    ASSERT_READ("wsgi_app(application)=a;!'b': a second application; one server serves one;wsgi_app(application)=b;",
+                "a", "b");
 }
 
 static void test_requests(void **state) {
@@ -86,9 +88,11 @@ static void test_requests(void **state) {
 static void test_mistakes(void **state) {
     (void)state;
     ASSERT_READ("!--workers: a value is missing;", "--workers");
-    ASSERT_READ("!-w: a value is missing in front of '-D'; if that is the value, write '-w=-D';daemon(-D)=true;", "-w", "-D");
+    ASSERT_READ("!-w: a value is missing in front of '-D'; if that is the value, write '-w=-D';daemon(-D)=true;", "-w",
+                "-D");
     ASSERT_READ("!--wrokers: no such option; did you mean '--workers'?;wsgi_app(application)=3;", "--wrokers", "3");
-    ASSERT_READ("wsgi_app(application)=a;!--zzz: no such option; 'cserve --help' lists all;wsgi_app(application)=3;", "a", "--zzz", "3");
+    ASSERT_READ("wsgi_app(application)=a;!--zzz: no such option; 'cserve --help' lists all;wsgi_app(application)=3;",
+                "a", "--zzz", "3");
     ASSERT_READ("!--work: no such option; did you mean '--workers'?;", "--work=1");
     ASSERT_READ("!--zzz: no such option; 'cserve --help' lists all;", "--zzz=1");
     ASSERT_READ("!--graceful_timeout: no such option; did you mean '--graceful-timeout'?;", "--graceful_timeout=1");

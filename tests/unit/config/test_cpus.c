@@ -103,7 +103,8 @@ static void test_v1(void **state) {
 
 static void test_nonsense(void **state) {
     (void)state;
-    static const char *const nonsense[] = {"", "\n", "0", "0 0", "x 100000", "100000", "100000 x", "-5 100000", "18446744073709551615 1"};
+    static const char *const nonsense[] = {
+        "", "\n", "0", "0 0", "x 100000", "100000", "100000 x", "-5 100000", "18446744073709551615 1"};
     static const char *const groups[] = {"0::/", "0::", "0:", "", ":::", "x\n\n", "0::///"};
     for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
         put("proc/self/cgroup", groups[i]);
@@ -117,8 +118,10 @@ static void test_nonsense(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_affinity, set_up, tear_down),          cmocka_unit_test_setup_teardown(test_v2, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_v2_in_a_container, set_up, tear_down), cmocka_unit_test_setup_teardown(test_v1, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_affinity, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_v2, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_v2_in_a_container, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_v1, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nonsense, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

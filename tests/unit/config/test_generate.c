@@ -1,4 +1,5 @@
-/* What is generated from the table is what is in the tree, and what it says is true. Runs in the root of the source tree. */
+/* What is generated from the table is what is in the tree, and what it says is true. Runs in the root of the source
+ * tree. */
 #include "config/describe.h"
 
 #include "base/mem.h"
@@ -28,7 +29,8 @@ static void assert_same_as_file(void (*describe)(FILE *out), const char *path) {
     if (!file) fail_msg("%s cannot be read: run the tests in the root of the source tree", path);
     size_t length = fread(found, 1, strlen(expected) + 1, file);
     fclose(file);
-    if (length != strlen(expected) || strcmp(found, expected) != 0) fail_msg("%s is not what the options table says; run 'make docs'", path);
+    if (length != strlen(expected) || strcmp(found, expected) != 0)
+        fail_msg("%s is not what the options table says; run 'make docs'", path);
     mem_free(found);
     free(expected);
 }
@@ -100,7 +102,8 @@ static void test_help(void **state) {
         if (!strstr(text, buf_cstr(&flag))) fail_msg("%s is not in the help", buf_cstr(&flag));
         buf_release(&flag);
     }
-    for (enum option_group group = 0; group < GROUP_COUNT; group++) assert_non_null(strstr(text, option_group_title(group)));
+    for (enum option_group group = 0; group < GROUP_COUNT; group++)
+        assert_non_null(strstr(text, option_group_title(group)));
     free(text);
 }
 

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What the reader told, as text: "1[section]", "2 section.key=value", "3+section.key=value", "4!message", each ended by '|'. */
+/* What the reader told, as text: "1[section]", "2 section.key=value", "3+section.key=value", "4!message", each ended by
+ * '|'. */
 static void on_section(void *context, unsigned line, const char *name) {
     buf_printf(context, "%u[%s]|", line, name);
 }
@@ -70,8 +71,9 @@ static void test_continuation(void **state) {
     assert_read("a = 1 ; x\n  2 ; y\n\n; z\n\t3 = 4\nb=5\n", "1 .a=1|2+.a=2|5+.a=3 = 4|6 .b=5|");
     /* The first key of a section may be indented: nothing stands above it. */
     assert_read("  a=1\n[x]\n  b=2\n  c\n", "1 .a=1|2[x]|3 x.b=2|4+x.b=c|");
-    assert_read("a=1\n  own=2\nb=3\n",
-                "1 .a=1|2!the line is indented, so it would continue the value above; remove the spaces in front of it|3 .b=3|");
+    assert_read(
+        "a=1\n  own=2\nb=3\n",
+        "1 .a=1|2!the line is indented, so it would continue the value above; remove the spaces in front of it|3 .b=3|");
     /* A key longer than what inih remembers. */
     char text[200], expected[300], key[71];
     memset(key, 'k', 70);
@@ -121,8 +123,10 @@ static void test_too_long(void **state) {
         snprintf(text, sizeof(text), "b=1\na=%s\nc=2\n", value);
         if (bytes <= 199) snprintf(expected, sizeof(expected), "1 .b=1|2 .a=%s|3 .c=2|", value);
         else
-            snprintf(expected, sizeof(expected),
-                     "1 .b=1|2!the line has %zu bytes, and 199 can be read; break it with '\\' and go on in the next line|3 .c=2|", bytes);
+            snprintf(
+                expected, sizeof(expected),
+                "1 .b=1|2!the line has %zu bytes, and 199 can be read; break it with '\\' and go on in the next line|3 .c=2|",
+                bytes);
         assert_read(text, expected);
     }
     /* Comments and spaces do not count: inih never sees them. */
@@ -164,7 +168,8 @@ static void test_load(void **state) {
     buf_release(&text);
 }
 
-/* Any bytes: no crash, no read beyond the end (under the sanitizers), and line numbers never fall nor pass the last line. */
+/* Any bytes: no crash, no read beyond the end (under the sanitizers), and line numbers never fall nor pass the last
+ * line. */
 struct watch {
     unsigned last, lines;
 };

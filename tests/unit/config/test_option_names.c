@@ -97,10 +97,11 @@ static void test_nearest(void **state) {
     (void)state;
     static const struct {
         const char *written, *key;
-    } mistakes[] = {{"worker", "workers"},       {"wrokers", "workers"},          {"binds", "bind"},
-                    {"keep_alive", "keepalive"}, {"log_level", "loglevel"},       {"preload", "preload_app"},
-                    {"tiemout", "timeout"},      {"access_logfile", "accesslog"}, {"gracefull-timeout", "graceful_timeout"},
-                    {"deamon", "daemon"},        {"graceful", "graceful_timeout"}};
+    } mistakes[] = {
+        {"worker", "workers"},       {"wrokers", "workers"},          {"binds", "bind"},
+        {"keep_alive", "keepalive"}, {"log_level", "loglevel"},       {"preload", "preload_app"},
+        {"tiemout", "timeout"},      {"access_logfile", "accesslog"}, {"gracefull-timeout", "graceful_timeout"},
+        {"deamon", "daemon"},        {"graceful", "graceful_timeout"}};
     for (size_t i = 0; i < ARRAY_LENGTH(mistakes); i++) {
         const char *nearest = option_nearest(slice_of(mistakes[i].written));
         assert_non_null(nearest);

@@ -88,7 +88,8 @@ static void test_defaults(void **state) {
     assert_int_equal(l.s->handover_delay, 2000);
     assert_int_equal(l.s->socket_mode, 0660);
     assert_int_equal(l.s->limit_request_body, 1 << 30);
-    assert_true(l.s->user == UID_UNSET && l.s->group == GID_UNSET && l.s->socket_owner == UID_UNSET && l.s->socket_group == GID_UNSET);
+    assert_true(l.s->user == UID_UNSET && l.s->group == GID_UNSET && l.s->socket_owner == UID_UNSET &&
+                l.s->socket_group == GID_UNSET);
     assert_null(l.s->user_name);
     assert_string_equal(l.s->server_header, "cserve");
     assert_string_equal(l.s->errorlog, "-");
@@ -107,7 +108,8 @@ static void test_defaults(void **state) {
 
 static void test_layers(void **state) {
     (void)state;
-    put("c.ini", "wsgi_app = file:app\nworkers = 2\n[cserve]\nthreads = 2\ntimeout = 2\nkeepalive = 2\nbind = file:1, file:2\n  file:3\n");
+    put("c.ini",
+        "wsgi_app = file:app\nworkers = 2\n[cserve]\nthreads = 2\ntimeout = 2\nkeepalive = 2\nbind = file:1, file:2\n  file:3\n");
     setenv("CSERVE_THREADS", "3", 1);
     setenv("CSERVE_TIMEOUT", "3", 1);
     setenv("CSERVE_KEEPALIVE", "3", 1);
@@ -189,7 +191,8 @@ static void test_foreign_variables(void **state) {
 
 static void test_environment_adds_up(void **state) {
     (void)state;
-    put("c.ini", "raw_env = A=1, 2\n  B=2\nraw_env = C=3\n[env]\nD = 4 = x\nE = one\n   two\nF = \\\n  joined\nA = 5\n");
+    put("c.ini",
+        "raw_env = A=1, 2\n  B=2\nraw_env = C=3\n[env]\nD = 4 = x\nE = one\n   two\nF = \\\n  joined\nA = 5\n");
     struct loaded l = LOAD("-c", "c.ini", "-e", "D=6", "--env", "G=7", "x");
     assert_loaded(&l);
     static const char *const expected[] = {"A=5", "B=2", "C=3", "D=6", "E=one\ntwo", "F=joined", "G=7"};
@@ -214,13 +217,15 @@ static void test_accounts(void **state) {
 /* A Gunicorn command line works as it stands. */
 static void test_gunicorn(void **state) {
     (void)state;
-    struct loaded l = LOAD("--worker-class", "gthread", "--worker-tmp-dir", "/dev/shm", "--preload", "--pid", "p", "--name", "n", "--no-sendfile",
-                           "--log-level", "debug", "--access-logfile", "-", "--log-file", "e.log", "--keep-alive", "5", "--proxy-protocol", "a:b");
+    struct loaded l = LOAD("--worker-class", "gthread", "--worker-tmp-dir", "/dev/shm", "--preload", "--pid", "p",
+                           "--name", "n", "--no-sendfile", "--log-level", "debug", "--access-logfile", "-",
+                           "--log-file", "e.log", "--keep-alive", "5", "--proxy-protocol", "a:b");
     assert_loaded(&l);
     assert_true(l.s->preload_app && !l.s->sendfile);
     assert_int_equal(l.s->proxy_protocol, PROXY_AUTO);
     assert_string_equal(l.s->wsgi_app, "a:b");
-    assert_non_null(strstr(l.notes.data, "command line --worker-class: worker_class is accepted as Gunicorn's and ignored\n"));
+    assert_non_null(
+        strstr(l.notes.data, "command line --worker-class: worker_class is accepted as Gunicorn's and ignored\n"));
     assert_non_null(strstr(l.notes.data, "worker_tmp_dir is accepted"));
     char *path = mem_printf("%s/e.log", directory);
     assert_string_equal(l.s->errorlog, path);
@@ -249,7 +254,8 @@ static void assert_errors(struct loaded l, const char *expected) {
 
 static void test_all_mistakes_at_once(void **state) {
     (void)state;
-    put("c.ini", "wrokers = 2\nthreads = x\n[cserev]\na=1\n[cserve]\nthreads = 3\ncertfile = x\nxyzzy = 1\n  more\nconfig = y\nbacklog\n[]\n");
+    put("c.ini",
+        "wrokers = 2\nthreads = x\n[cserev]\na=1\n[cserve]\nthreads = 3\ncertfile = x\nxyzzy = 1\n  more\nconfig = y\nbacklog\n[]\n");
     setenv("CSERVE_WORKRES", "2", 1);
     setenv("CSERVE_TIMEOUT", "soon", 1);
     assert_errors(LOAD("-c", "c.ini", "--thraeds=2", "wsgi.py"),
@@ -271,12 +277,14 @@ static void test_all_mistakes_at_once(void **state) {
 static void test_lists_name_their_line(void **state) {
     (void)state;
     put("c.ini", "forwarded_allow_ips =\n  10.0.0.1,\n\n  ; the next one is wrong\n  10.0.0.300\n");
-    assert_errors(LOAD("-c", "c.ini", "x"), "c.ini:5: forwarded_allow_ips: '10.0.0.300' is not an address, a block as 10.0.0.0/8, or '*'\n");
+    assert_errors(LOAD("-c", "c.ini", "x"),
+                  "c.ini:5: forwarded_allow_ips: '10.0.0.300' is not an address, a block as 10.0.0.0/8, or '*'\n");
 }
 
 static void test_indented_settings(void **state) {
     (void)state;
-    static const char told[] = "the line is indented, so it would continue the value above; remove the spaces in front of it\n";
+    static const char told[] =
+        "the line is indented, so it would continue the value above; remove the spaces in front of it\n";
     put("c.ini", "chdir = /\n  workers = 2\n[env]\nA = 1\n  B = 2\n  x = kept\n");
     char *expected = mem_printf("c.ini:2: %sc.ini:5: %s", told, told);
     assert_errors(LOAD("-c", "c.ini", "x"), expected);
@@ -287,7 +295,8 @@ static void test_files(void **state) {
     (void)state;
     assert_errors(LOAD("-c", "none.ini", "x"), "cannot read the settings in 'none.ini': No such file or directory\n");
     assert_errors(LOAD("-c", "/", "x"), "cannot read the settings in '/': Is a directory\n");
-    assert_errors(LOAD("-c", "gunicorn.conf.py", "x"), "'gunicorn.conf.py' is Python; settings are read from ini files\n");
+    assert_errors(LOAD("-c", "gunicorn.conf.py", "x"),
+                  "'gunicorn.conf.py' is Python; settings are read from ini files\n");
     put("c.ini", "pidfile = a\x01z\n");
     assert_errors(LOAD("-c", "c.ini", "x"), "c.ini:1: byte 12 of the line is the control byte 0x01\n");
     if (geteuid() == 0) return; /* root reads everything */
@@ -300,33 +309,42 @@ static void test_arguments_variable(void **state) {
     setenv("CSERVE_CMD_ARGS", "-w '2", 1);
     assert_errors(LOAD("x"), "CSERVE_CMD_ARGS: '-w '2' has a quote that is not closed\n");
     setenv("CSERVE_CMD_ARGS", "--wrokers 2 --help -t x", 1);
-    assert_errors(LOAD("x"), "CSERVE_CMD_ARGS: --wrokers: no such option; did you mean '--workers'?\n"
-                             "CSERVE_CMD_ARGS: help and version are for the command line\n"
-                             "-t in CSERVE_CMD_ARGS: timeout: 'x' is not a time (as 30, 500ms, 5m, 1h) from 0 to 86400s\n");
+    assert_errors(LOAD("x"),
+                  "CSERVE_CMD_ARGS: --wrokers: no such option; did you mean '--workers'?\n"
+                  "CSERVE_CMD_ARGS: help and version are for the command line\n"
+                  "-t in CSERVE_CMD_ARGS: timeout: 'x' is not a time (as 30, 500ms, 5m, 1h) from 0 to 86400s\n");
 }
 
 static void test_a_message_stays_a_line(void **state) {
     (void)state;
-    assert_errors(LOAD("x", "-w", "1\n2\x1b"), "-w: workers: '1\\x0a2\\x1b' is not 'auto' or a number from 1 to 1024\n");
+    assert_errors(LOAD("x", "-w", "1\n2\x1b"),
+                  "-w: workers: '1\\x0a2\\x1b' is not 'auto' or a number from 1 to 1024\n");
 }
 
 static void test_checks(void **state) {
     (void)state;
-    static const char missing[] = "no application is given; name it behind the options, as in 'cserve wsgi:app', or set wsgi_app\n";
+    static const char missing[] =
+        "no application is given; name it behind the options, as in 'cserve wsgi:app', or set wsgi_app\n";
     assert_errors(load(0, NULL), missing);
     assert_errors(LOAD("--check-config"), missing);
     assert_errors(LOAD("x", "--chdir", "/none"), "command line --chdir: chdir '/none': No such file or directory\n");
     assert_errors(LOAD("x", "--chdir", "/dev/null"), "command line --chdir: chdir '/dev/null': Not a directory\n");
-    assert_errors(LOAD("x", "--spool-dir", "/none"), "command line --spool-dir: spool_dir '/none': No such file or directory\n");
-    assert_errors(LOAD("x", "--virtualenv", "/none"), "command line --virtualenv: virtualenv '/none': No such file or directory\n");
-    assert_errors(LOAD("x", "-p", "/none/pid"), "command line -p: the directory of pidfile '/none/pid': No such file or directory\n");
-    assert_errors(LOAD("x", "--reload", "-D"),
-                  "command line --reload: reload is for development and does not go together with daemon (command line -D)\n");
+    assert_errors(LOAD("x", "--spool-dir", "/none"),
+                  "command line --spool-dir: spool_dir '/none': No such file or directory\n");
+    assert_errors(LOAD("x", "--virtualenv", "/none"),
+                  "command line --virtualenv: virtualenv '/none': No such file or directory\n");
+    assert_errors(LOAD("x", "-p", "/none/pid"),
+                  "command line -p: the directory of pidfile '/none/pid': No such file or directory\n");
+    assert_errors(
+        LOAD("x", "--reload", "-D"),
+        "command line --reload: reload is for development and does not go together with daemon (command line -D)\n");
     assert_errors(LOAD("x", "-b", ""), "command line -b: bind is empty; give at least one address\n");
-    assert_errors(LOAD("x", "--accesslog=syslog:"), "command line --accesslog: accesslog cannot be 'syslog:'; give a path, or '-'\n");
+    assert_errors(LOAD("x", "--accesslog=syslog:"),
+                  "command line --accesslog: accesslog cannot be 'syslog:'; give a path, or '-'\n");
     assert_errors(LOAD("x", "-u", "nobody-here"), "-u: user: there is no user 'nobody-here'\n");
-    assert_errors(LOAD("x", "-k", "gevent"),
-                  "-k: worker_class: 'gevent' is not offered: one kind of worker does what 'sync' and 'gthread' do; leave it out\n");
+    assert_errors(
+        LOAD("x", "-k", "gevent"),
+        "-k: worker_class: 'gevent' is not offered: one kind of worker does what 'sync' and 'gthread' do; leave it out\n");
 }
 
 static void test_checks_that_pass(void **state) {
@@ -336,7 +354,8 @@ static void test_checks_that_pass(void **state) {
     loaded_release(&l);
     l = LOAD("x", "-p", "/cserve.pid", "--spool-dir", ".", "-D", "--max-requests-jitter", "5");
     assert_loaded(&l);
-    assert_non_null(strstr(l.notes.data, "default: errorlog '-' is lost in a daemon, which has no terminal; give a path\n"));
+    assert_non_null(
+        strstr(l.notes.data, "default: errorlog '-' is lost in a daemon, which has no terminal; give a path\n"));
     assert_non_null(strstr(l.notes.data, "max_requests_jitter does nothing without max_requests\n"));
     assert_string_equal(l.s->spool_dir, directory);
     loaded_release(&l);

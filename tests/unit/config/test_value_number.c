@@ -11,8 +11,10 @@ static void test_number(void **state) {
     assert_value("backlog", "007", "7");
     assert_value("max_requests", "9223372036854775807", "9223372036854775807");
     assert_refused("max_requests", "9223372036854775808", "'9223372036854775808' is not a number");
-    const char *const bad[] = {"", "0", "-1", "+1", " 1", "1 ", "1.5", "1k", "0x10", "4 # four", "99999999999999999999", "x"};
-    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) assert_refused("backlog", bad[i], "is not a number from 1 to 1048576");
+    const char *const bad[] = {"", "0", "-1", "+1", " 1", "1 ", "1.5", "1k", "0x10", "4 # four", "99999999999999999999",
+                               "x"};
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
+        assert_refused("backlog", bad[i], "is not a number from 1 to 1048576");
 }
 
 static void test_refused_keeps_the_field(void **state) {

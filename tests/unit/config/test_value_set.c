@@ -35,7 +35,8 @@ static void test_membership(void **state) {
     const struct address_set *set = &t.s.forwarded_allow_ips;
     assert_null(subject_parse(&t, "forwarded_allow_ips", "10.1.2.3, 192.168.0.0/20,2001:db8::/33 , ::1")->message);
     assert_int_equal(set->count, 4);
-    const char *const members[] = {"10.1.2.3", "::ffff:10.1.2.3", "192.168.0.1", "192.168.15.255", "2001:db8:7fff::1", "::1"};
+    const char *const members[] = {"10.1.2.3",       "::ffff:10.1.2.3",  "192.168.0.1",
+                                   "192.168.15.255", "2001:db8:7fff::1", "::1"};
     const char *const others[] = {"10.1.2.2", "192.168.16.0", "2001:db8:8000::1", "::2", "127.0.0.1", "::a01:203"};
     for (size_t i = 0; i < ARRAY_LENGTH(members); i++) assert_true(has(set, members[i]));
     for (size_t i = 0; i < ARRAY_LENGTH(others); i++) assert_false(has(set, others[i]));
@@ -63,7 +64,8 @@ static void test_addresses(void **state) {
     const char *const bad[] = {"localhost", "10.0.0.1/33", "::1/129",
                                "10.0.0",    "1.2.3.4/",    "1.2.3.4/-1",
                                "1.2.3.4/x", "10.*",        "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb"};
-    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) assert_refused("proxy_allow_ips", bad[i], "is not an address, a block");
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
+        assert_refused("proxy_allow_ips", bad[i], "is not an address, a block");
 }
 
 static void test_name_values(void **state) {

@@ -17,7 +17,8 @@ static void test_string(void **state) {
 
 static void test_path(void **state) {
     (void)state;
-    char *here = getcwd(NULL, 0), *joined = mem_printf("%s/logs/error.log", here), *list = mem_printf("%s/lib, /opt/x", here);
+    char *here = getcwd(NULL, 0), *joined = mem_printf("%s/logs/error.log", here),
+         *list = mem_printf("%s/lib, /opt/x", here);
     assert_value("errorlog", "/var/log/cserve.log", "/var/log/cserve.log");
     assert_value("errorlog", "-", "-");
     assert_value("errorlog", "logs/error.log", joined);
@@ -32,7 +33,8 @@ static void test_path(void **state) {
 
 static void test_application(void **state) {
     (void)state;
-    const char *const good[] = {"wsgi", "wsgi:app", "site.wsgi:application", "app:create_app(x='a:b/c.py', n=1)", "my-app:app", "py"};
+    const char *const good[] = {"wsgi",       "wsgi:app", "site.wsgi:application", "app:create_app(x='a:b/c.py', n=1)",
+                                "my-app:app", "py"};
     for (size_t i = 0; i < ARRAY_LENGTH(good); i++) assert_value("wsgi_app", good[i], good[i]);
     assert_refused("wsgi_app", "wsgi.py", "'wsgi.py' is a path, not a module; write 'wsgi' or 'wsgi:application'");
     assert_refused("wsgi_app", "wsgi.py:app", "write 'wsgi:app'");
@@ -62,7 +64,8 @@ static void test_environment(void **state) {
     struct subject t = {.message = NULL};
     const char *const texts[] = {"A=1,2", "AB=3", "A=", "C= x=y "};
     subject_parse(&t, "raw_env", "");
-    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) assert_null(t.option->type->parse(t.option, &t.s.raw_env, texts[i]));
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++)
+        assert_null(t.option->type->parse(t.option, &t.s.raw_env, texts[i]));
     assert_int_equal(t.s.raw_env.count, 3);
     assert_string_equal(t.s.raw_env.items[0], "A=");
     assert_string_equal(t.s.raw_env.items[1], "AB=3");

@@ -18,7 +18,8 @@ static void assert_words(const char *text, size_t count, const char *const *expe
     string_list_release(&words);
 }
 
-#define ASSERT_WORDS(text, ...) assert_words(text, ARRAY_LENGTH(((const char *const[]){__VA_ARGS__})), (const char *const[]){__VA_ARGS__})
+#define ASSERT_WORDS(text, ...) \
+    assert_words(text, ARRAY_LENGTH(((const char *const[]){__VA_ARGS__})), (const char *const[]){__VA_ARGS__})
 
 static void test_words(void **state) {
     (void)state;

@@ -4,10 +4,10 @@
 #include "http/access_format.h"
 #include "request_fixture.h"
 
-#include <unistd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <unistd.h>
 // clang-format off
 #include <cmocka.h>
 // clang-format on
@@ -29,7 +29,9 @@ static int set_up(void **state UNUSED) {
     fixture_add(&fixture, "X-Custom", "one");
     fixture_add(&fixture, "X-Custom", "two");
     exchange = (struct exchange){.request = fixture.request};
-    BUF_APPEND_LITERAL(&exchange.response.out, "HTTP/1.1 201 Created\r\nContent-Type: text/html\r\nX-Empty:\r\nX-Took:  5 ms \r\n\r\nX-Body: no");
+    BUF_APPEND_LITERAL(
+        &exchange.response.out,
+        "HTTP/1.1 201 Created\r\nContent-Type: text/html\r\nX-Empty:\r\nX-Took:  5 ms \r\n\r\nX-Body: no");
     exchange.response.head_length = exchange.response.out.len - 10;
     exchange.response.status = 201;
     exchange.response.sent_bytes = 1234;
@@ -49,7 +51,8 @@ static void check(const char *format, const char *expected) {
     assert_non_null(f);
     struct buf variables = BUF_INIT, out = BUF_INIT;
     if (access_format_has_variables(f)) access_format_collect(f, &exchange, &handler, &variables);
-    struct access_line line = {.exchange = &exchange, .time = SLICE("[24/Nov/2026:10:06:39 +0000]"), .variables = buf_slice(&variables)};
+    struct access_line line = {
+        .exchange = &exchange, .time = SLICE("[24/Nov/2026:10:06:39 +0000]"), .variables = buf_slice(&variables)};
     access_format_append(f, &line, &out);
     assert_string_equal(buf_cstr(&out), expected);
     buf_release(&variables);
@@ -98,8 +101,9 @@ static void literal_text_stays(void **state UNUSED) {
 }
 
 static void the_named_formats_are_gunicorns(void **state UNUSED) {
-    check("combined",
-          "192.0.2.1 - - [24/Nov/2026:10:06:39 +0000] \"POST /a%20b?c=d&e HTTP/1.1\" 201 1234 \"-\" \"curl/8.5 (x; y) \\x22q\\x22\"");
+    check(
+        "combined",
+        "192.0.2.1 - - [24/Nov/2026:10:06:39 +0000] \"POST /a%20b?c=d&e HTTP/1.1\" 201 1234 \"-\" \"curl/8.5 (x; y) \\x22q\\x22\"");
     check("common", "192.0.2.1 - - [24/Nov/2026:10:06:39 +0000] \"POST /a%20b?c=d&e HTTP/1.1\" 201 1234");
 }
 
@@ -195,8 +199,7 @@ static void values_cannot_break_the_line(void **state UNUSED) {
                     unsigned char byte = (unsigned char)value[i];
                     if (byte < 0x20 || byte > 0x7e || byte == '"' || byte == '\\')
                         buf_printf(&expected, "\\x%02X", byte);
-                    else
-                        buf_append_char(&expected, value[i]);
+                    else buf_append_char(&expected, value[i]);
                 }
                 assert_true(slice_equal(buf_slice(&out), buf_slice(&expected)));
             }
@@ -228,7 +231,8 @@ static void a_wrong_format_is_refused_by_name_and_place(void **state UNUSED) {
     check_fault("%({}i)s", "%({}i)s", 1);
     check_fault("%({x)s", "%({x)s", 1);
     check_fault("%%%(m)s%", "%", 8);
-    check_fault("%(m)s%(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa)s", "%(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 6);
+    check_fault("%(m)s%(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa)s",
+                "%(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 6);
 }
 
 int main(void) {

@@ -10,15 +10,15 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 // clang-format off
 #include <cmocka.h>
 // clang-format on
@@ -104,7 +104,8 @@ static void lines_wait_for_the_flush(void **state UNUSED) {
 }
 
 static void a_line_has_the_time_of_its_making(void **state UNUSED) {
-    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     setenv("TZ", "XXX-05:30", 1);
     tzset();
     char text[4096], month[4];
@@ -118,8 +119,10 @@ static void a_line_has_the_time_of_its_making(void **state UNUSED) {
     read_file(path, text, sizeof text);
     struct tm tm = {0};
     int end = 0;
-    assert_int_equal(sscanf(text, "192.0.2.1 - - [%2d/%3s/%4d:%2d:%2d:%2d +0530] \"GET / HTTP/1.1\" 200 5 \"-\" \"tests\"\n%n", &tm.tm_mday, month,
-                            &tm.tm_year, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end), 6);
+    assert_int_equal(
+        sscanf(text, "192.0.2.1 - - [%2d/%3s/%4d:%2d:%2d:%2d +0530] \"GET / HTTP/1.1\" 200 5 \"-\" \"tests\"\n%n",
+               &tm.tm_mday, month, &tm.tm_year, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end),
+        6);
     assert_int_equal((size_t)end, strlen(text));
     tm.tm_year -= 1900;
     while (strcmp(months[tm.tm_mon], month) != 0) tm.tm_mon++;
@@ -211,7 +214,8 @@ static void a_hostile_line_is_cut(void **state UNUSED) {
     assert_ptr_equal(memchr(text, '\n', length), text + length / 2 - 1);
 }
 
-/* A reader that stopped: the caller goes on, the pipe holds whole lines, and what came too late is counted in the error log. */
+/* A reader that stopped: the caller goes on, the pipe holds whole lines, and what came too late is counted in the error
+ * log. */
 static void a_stuck_pipe_loses_lines_but_never_waits(void **state UNUSED) {
     static char text[512 * 1024];
     char errors[64];
@@ -358,7 +362,7 @@ static void a_variable_may_use_the_log_itself(void **state UNUSED) {
     assert_string_equal(text, "a GET b\n- GET -\n");
 }
 
-#define WRITERS 4
+#define WRITERS    4
 #define LINES_EACH 5000
 
 static void *add_lines(void *arg) {
@@ -378,7 +382,8 @@ static void threads_do_not_mix_their_lines(void **state UNUSED) {
     access_log_free(log);
     static const char line[] = "GET / HTTP/1.1\n";
     assert_int_equal(read_file(path, text, sizeof text), WRITERS * LINES_EACH * (sizeof line - 1));
-    for (int i = 0; i < WRITERS * LINES_EACH; i++) assert_memory_equal(text + (sizeof line - 1) * (size_t)i, line, sizeof line - 1);
+    for (int i = 0; i < WRITERS * LINES_EACH; i++)
+        assert_memory_equal(text + (sizeof line - 1) * (size_t)i, line, sizeof line - 1);
 }
 
 int main(void) {

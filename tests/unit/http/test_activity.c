@@ -3,10 +3,10 @@
 #include "http/activity.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 // clang-format off
 #include <cmocka.h>
 // clang-format on

@@ -2,16 +2,16 @@
 #include "base/mem.h"
 #include "http/body.h"
 
-#include <errno.h>
 #include <dirent.h>
-#include <stdlib.h>
-#include <sys/resource.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 // clang-format off
 #include <cmocka.h>
 // clang-format on

@@ -160,7 +160,8 @@ static void stop(struct fixture *f) {
 }
 
 static int dial(struct fixture *f) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(f->listener.local.port)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(f->listener.local.port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
     struct timeval patience = {20, 0};
@@ -196,7 +197,8 @@ static void expect(struct fixture *f, struct slice request, const char *wanted) 
     int fd = dial(f);
     say(fd, request);
     struct buf answer = hear_all(fd);
-    if (!strstr(answer.data, wanted)) fail_msg("no '%s' in the answer to '%.*s': %s", wanted, SLICE_ARG(request), answer.data);
+    if (!strstr(answer.data, wanted))
+        fail_msg("no '%s' in the answer to '%.*s': %s", wanted, SLICE_ARG(request), answer.data);
     buf_release(&answer);
     close(fd);
 }
@@ -214,11 +216,14 @@ static void pipelined_answers_keep_their_order(void **state) {
     (void)state;
     struct fixture *f = start();
     int fd = dial(f);
-    say(fd, SLICE("GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: x\r\nConnection: "
-                  "close\r\n\r\nGET /never HTTP/1.1\r\nHost: x\r\n\r\n"));
+    say(fd,
+        SLICE(
+            "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: x\r\nConnection: "
+            "close\r\n\r\nGET /never HTTP/1.1\r\nHost: x\r\n\r\n"));
     struct buf answer = hear_all(fd);
     assert_int_equal(count(&answer, "HTTP/1.1 200 OK"), 3);
-    char *first = strstr(answer.data, "GET /1"), *second = strstr(answer.data, "POST /2  abc"), *third = strstr(answer.data, "GET /3");
+    char *first = strstr(answer.data, "GET /1"), *second = strstr(answer.data, "POST /2  abc"),
+         *third = strstr(answer.data, "GET /3");
     assert_true(first && second && third && first < second && second < third);
     assert_int_equal(f->served, 3);
     buf_release(&answer);
@@ -229,8 +234,9 @@ static void pipelined_answers_keep_their_order(void **state) {
 /* Whatever the split, the outcome is the same. */
 static void every_split_gives_the_same_answer(void **state) {
     (void)state;
-    static const char request[] = "POST /chunks?x HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nX-Empty:\r\n\r\n"
-                                  "5;name=value\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nX-Trailer: yes\r\n\r\n";
+    static const char request[] =
+        "POST /chunks?x HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nX-Empty:\r\n\r\n"
+        "5;name=value\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nX-Trailer: yes\r\n\r\n";
     struct fixture *f = start();
     for (size_t at = 1; at < sizeof request - 1; at++) {
         int fd = dial(f);
@@ -394,8 +400,11 @@ static void a_request_behind_a_slow_one_is_answered_by_a_sibling(void **state) {
     struct fixture *stuck = busy->served == 3 ? busy : idle;
     unsigned stuck_served = stuck->served;
     for (int i = 0; i < 20; i++) expect_on(quick, GET("/quick"), "GET /quick  ");
-    expect_on(upload, SLICE("POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n"),
-              "GET /next  ");
+    expect_on(
+        upload,
+        SLICE(
+            "POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n"),
+        "GET /next  ");
     assert_int_equal(stuck->served, stuck_served);
     open_gate(stuck);
     expect_on(slow, SLICE(""), "GET /slow  ");
@@ -409,7 +418,7 @@ static void a_request_behind_a_slow_one_is_answered_by_a_sibling(void **state) {
     close(pair[1]);
 }
 
-#define CLIENTS 12
+#define CLIENTS  12
 #define REQUESTS 120
 
 struct client {
@@ -425,7 +434,8 @@ static void *run_client(void *arg) {
     for (unsigned i = 0; i < REQUESTS; i++) {
         char request[160], wanted[64], text[1024] = "";
         bool naps = rand_r(&client->seed) % 5 == 0;
-        int length = snprintf(request, sizeof request, "GET %s?%u HTTP/1.1\r\nHost: x\r\n\r\n", naps ? "/nap" : "/quick", client->seed);
+        int length = snprintf(request, sizeof request, "GET %s?%u HTTP/1.1\r\nHost: x\r\n\r\n",
+                              naps ? "/nap" : "/quick", client->seed);
         snprintf(wanted, sizeof wanted, "\r\n\r\nGET %s %u ", naps ? "/nap" : "/quick", client->seed);
         if (send(client->fd, request, (size_t)length, MSG_NOSIGNAL) != length) return NULL;
         for (size_t got = 0; !strstr(text, wanted);) {

@@ -62,13 +62,23 @@ static void a_longer_or_shorter_name_is_another(void **state UNUSED) {
 
 static void singletons_are_those_that_decide_something(void **state UNUSED) {
     static const enum field_id singletons[] = {
-        FIELD_HOST,          FIELD_CONTENT_LENGTH,      FIELD_CONTENT_TYPE, FIELD_AUTHORIZATION, FIELD_PROXY_AUTHORIZATION,
-        FIELD_IF_MODIFIED_SINCE, FIELD_IF_UNMODIFIED_SINCE, FIELD_IF_RANGE,     FIELD_RANGE,         FIELD_MAX_FORWARDS,
-        FIELD_ORIGIN,        FIELD_REFERER,
+        FIELD_HOST,
+        FIELD_CONTENT_LENGTH,
+        FIELD_CONTENT_TYPE,
+        FIELD_AUTHORIZATION,
+        FIELD_PROXY_AUTHORIZATION,
+        FIELD_IF_MODIFIED_SINCE,
+        FIELD_IF_UNMODIFIED_SINCE,
+        FIELD_IF_RANGE,
+        FIELD_RANGE,
+        FIELD_MAX_FORWARDS,
+        FIELD_ORIGIN,
+        FIELD_REFERER,
     };
     static const enum field_id lists[] = {
-        FIELD_OTHER,   FIELD_ACCEPT,        FIELD_COOKIE,          FIELD_CONNECTION,        FIELD_X_FORWARDED_FOR, FIELD_VIA,
-        FIELD_IF_NONE_MATCH, FIELD_CACHE_CONTROL, FIELD_TRANSFER_ENCODING, FIELD_EXPECT, FIELD_USER_AGENT,      FIELD_FORWARDED,
+        FIELD_OTHER,      FIELD_ACCEPT,        FIELD_COOKIE,        FIELD_CONNECTION,        FIELD_X_FORWARDED_FOR,
+        FIELD_VIA,        FIELD_IF_NONE_MATCH, FIELD_CACHE_CONTROL, FIELD_TRANSFER_ENCODING, FIELD_EXPECT,
+        FIELD_USER_AGENT, FIELD_FORWARDED,
     };
     for (size_t i = 0; i < ARRAY_LENGTH(singletons); i++) assert_true(field_is_singleton(singletons[i]));
     for (size_t i = 0; i < ARRAY_LENGTH(lists); i++) assert_false(field_is_singleton(lists[i]));

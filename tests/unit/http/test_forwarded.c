@@ -10,8 +10,8 @@
 #include <cmocka.h>
 // clang-format on
 
-#define PROXY "127.0.0.1"
-#define STRANGER "192.0.2.9"
+#define PROXY      "127.0.0.1"
+#define STRANGER   "192.0.2.9"
 #define FIELDS_MAX 8
 
 static struct name_value scheme_items[] = {
@@ -48,7 +48,8 @@ struct row {
 static void check_row(const struct row *row, const struct settings *s, const char *target) {
     struct request_fixture f;
     fixture_init(&f, "GET", target, row->peer);
-    for (size_t i = 0; i < FIELDS_MAX && row->fields[i].name; i++) fixture_add(&f, row->fields[i].name, row->fields[i].value);
+    for (size_t i = 0; i < FIELDS_MAX && row->fields[i].name; i++)
+        fixture_add(&f, row->fields[i].name, row->fields[i].value);
 
     const char *fault = forwarded_apply(&f.request, s, &f.peer);
     if (row->fault) {
@@ -57,7 +58,8 @@ static void check_row(const struct row *row, const struct settings *s, const cha
     } else {
         assert_null(fault);
         assert_int_equal(f.request.is_https, row->is_https);
-        assert_true(slice_equal(request_span(&f.request, f.request.script_name), slice_of(row->script_name ? row->script_name : "")));
+        assert_true(slice_equal(request_span(&f.request, f.request.script_name),
+                                slice_of(row->script_name ? row->script_name : "")));
         struct buf left = BUF_INIT;
         for (uint32_t i = 0; i < f.request.field_count; i++) {
             buf_append_slice(&left, request_span(&f.request, f.request.fields[i].name));
@@ -69,7 +71,8 @@ static void check_row(const struct row *row, const struct settings *s, const cha
     fixture_release(&f);
 }
 
-#define CHECK_ROWS(rows, settings, target)                                                             for (size_t row = 0; row < ARRAY_LENGTH(rows); row++) check_row(&(rows)[row], (settings), (target))
+#define CHECK_ROWS(rows, settings, target) \
+    for (size_t row = 0; row < ARRAY_LENGTH(rows); row++) check_row(&(rows)[row], (settings), (target))
 
 static void the_scheme_comes_from_trusted_peers_alone(void **state UNUSED) {
     static const struct row rows[] = {
@@ -85,7 +88,9 @@ static void the_scheme_comes_from_trusted_peers_alone(void **state UNUSED) {
         {PROXY, {{"X-Forwarded-Proto", "HTTPS"}}, .left = "X-Forwarded-Proto "},
         {PROXY, {{"X-Forwarded-Proto", "https, http"}}, .left = "X-Forwarded-Proto "},
         {PROXY, {{"X-Forwarded-Proto", ""}}, .left = "X-Forwarded-Proto "},
-        {PROXY, {{"X-Forwarded-Prot", "https"}, {"X-Forwarded-Protos", "https"}}, .left = "X-Forwarded-Prot X-Forwarded-Protos "},
+        {PROXY,
+         {{"X-Forwarded-Prot", "https"}, {"X-Forwarded-Protos", "https"}},
+         .left = "X-Forwarded-Prot X-Forwarded-Protos "},
     };
     struct settings s = defaults();
     CHECK_ROWS(rows, &s, "/");
@@ -95,13 +100,19 @@ static void contradictions_are_refused_where_they_would_be_believed(void **state
     static const struct row rows[] = {
         {PROXY, {{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Ssl", "off"}}, .fault = "contradictory scheme headers"},
         {PROXY, {{"X-Forwarded-Proto", "http"}, {"X-Forwarded-Ssl", "on"}}, .fault = "contradictory scheme headers"},
-        {PROXY, {{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Proto", "http"}}, .fault = "contradictory scheme headers"},
+        {PROXY,
+         {{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Proto", "http"}},
+         .fault = "contradictory scheme headers"},
         {PROXY,
          {{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Ssl", "on"}},
          .is_https = true,
          .left = "X-Forwarded-Proto X-Forwarded-Ssl "},
-        {PROXY, {{"X-Forwarded-Proto", "http"}, {"X-Forwarded-Ssl", "off"}}, .left = "X-Forwarded-Proto X-Forwarded-Ssl "},
-        {STRANGER, {{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Ssl", "off"}}, .left = "X-Forwarded-Proto X-Forwarded-Ssl "},
+        {PROXY,
+         {{"X-Forwarded-Proto", "http"}, {"X-Forwarded-Ssl", "off"}},
+         .left = "X-Forwarded-Proto X-Forwarded-Ssl "},
+        {STRANGER,
+         {{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Ssl", "off"}},
+         .left = "X-Forwarded-Proto X-Forwarded-Ssl "},
     };
     struct settings s = defaults();
     CHECK_ROWS(rows, &s, "/");

@@ -27,7 +27,8 @@ struct outcome {
     unsigned status;
 };
 
-/* Feeds two parts, as the connection does: a head again from its start, a body only what is new. Each in memory of its own size. */
+/* Feeds two parts, as the connection does: a head again from its start, a body only what is new. Each in memory of its
+ * own size. */
 static struct outcome parse(struct slice message, size_t cut) {
     static const struct peer peer;
     struct request request = {.peer = &peer};
@@ -57,14 +58,16 @@ static void check(struct slice message, enum parser_state state, unsigned status
     }
 }
 
-#define ACCEPT(message) check(SLICE(message), PARSER_COMPLETE, 0)
+#define ACCEPT(message)         check(SLICE(message), PARSER_COMPLETE, 0)
 #define REFUSE(message, status) check(SLICE(message), PARSER_REFUSED, status)
 
 static void a_fault_is_not_taken_for_a_long_line(void **state UNUSED) {
     REFUSE("GET / HTTP/1.1\r\nHost: x\r\nA\x91: 1\r\n" SPACES_64 SPACES_64 "\r\n\r\n", 400);
     REFUSE("GET / HTTP/1.1\r\nHost: x\r\nA:\x01 1\r\n" SPACES_64 SPACES_64 "\r\n\r\n", 400);
     REFUSE("GET /\x01 HTTP/1.1\r\n" SPACES_64 SPACES_64 "\r\n\r\n", 400);
-    REFUSE("GET / HTTP/1.1\r\nHost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\nAAAAAAAAAA\x91: 1\r\n\r\n", 400);
+    REFUSE(
+        "GET / HTTP/1.1\r\nHost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\nAAAAAAAAAA\x91: 1\r\n\r\n",
+        400);
 }
 
 static void the_first_limit_that_is_met_decides(void **state UNUSED) {
@@ -93,7 +96,8 @@ static void a_request_line_without_a_version_is_not_read_beyond(void **state UNU
 
 static void a_body_counts_against_its_limit_at_once(void **state UNUSED) {
     ACCEPT("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
-    ACCEPT("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n11\r\n0123456789abcdefg\r\n0\r\nT: x\r\n\r\n");
+    ACCEPT(
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n11\r\n0123456789abcdefg\r\n0\r\nT: x\r\n\r\n");
     REFUSE("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 65\r\n\r\n", 413);
     REFUSE("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n", 413);
     REFUSE("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n40\r\n", 413);

@@ -1,4 +1,5 @@
-/* PROXY headers of both versions: whole, in pieces, followed by a request, and broken in every way that the specification names. */
+/* PROXY headers of both versions: whole, in pieces, followed by a request, and broken in every way that the
+ * specification names. */
 #include "base/compiler.h"
 #include "base/mem.h"
 #include "http/proxy_protocol.h"
@@ -11,9 +12,15 @@
 // clang-format on
 
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
-#define TCP4 "\xc0\x00\x02\x01" "\xc6\x33\x64\x02" "\x04\xd2" "\x01\xbb"
+#define TCP4           \
+    "\xc0\x00\x02\x01" \
+    "\xc6\x33\x64\x02" \
+    "\x04\xd2"         \
+    "\x01\xbb"
 #define TCP6_SOURCE "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
-#define TCP6 TCP6_SOURCE TCP6_SOURCE "\x04\xd2" "\x01\xbb"
+#define TCP6                           \
+    TCP6_SOURCE TCP6_SOURCE "\x04\xd2" \
+                            "\x01\xbb"
 #define UNTOUCHED "untouched"
 
 static struct peer untouched(void) {
@@ -149,7 +156,9 @@ static void v2_leaves_the_client_alone_where_no_address_applies(void **state UNU
     char header[16 + 216] = SIGNATURE "\x21\x31\x00\xd8/run/client";
     accept_header(slice_make(header, sizeof header), PROXY_V2, UNTOUCHED, 7);
     accept_header(SLICE(SIGNATURE "\x21\x00\x00\x00"), PROXY_V2, UNTOUCHED, 7);
-    accept_header(SLICE(SIGNATURE "\x21\x00\x00\x03" "abc"), PROXY_V2, UNTOUCHED, 7);
+    accept_header(SLICE(SIGNATURE "\x21\x00\x00\x03"
+                                  "abc"),
+                  PROXY_V2, UNTOUCHED, 7);
     accept_header(SLICE(SIGNATURE "\x21\x12\x00\x0c" TCP4), PROXY_V2, UNTOUCHED, 7);
     accept_header(SLICE(SIGNATURE "\x20\x11\x00\x0c" TCP4), PROXY_V2, UNTOUCHED, 7);
     accept_header(SLICE(SIGNATURE "\x20\x00\x00\x00"), PROXY_AUTO, UNTOUCHED, 7);

@@ -2,10 +2,10 @@
 #include "base/compiler.h"
 #include "http/status_codes.h"
 
-#include <stdlib.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 // clang-format off
 #include <cmocka.h>
 // clang-format on

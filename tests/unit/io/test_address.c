@@ -46,9 +46,10 @@ static void addresses_have_one_canonical_text(void **state) {
 }
 
 static void bad_addresses_are_refused_in_words(void **state) {
-    static const char *const rows[] = {"",        " ",       "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1",
-                                       "[::1",    "[::1]80", "unix:",      "unix:@",         "fd://",           "fd://x",
-                                       "fd://-1", "tcp://",  "8000",       "300.1.1.1:80",   "fd://99999999999"};
+    static const char *const rows[] = {
+        "",        " ",       "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1",
+        "[::1",    "[::1]80", "unix:",      "unix:@",         "fd://",           "fd://x",
+        "fd://-1", "tcp://",  "8000",       "300.1.1.1:80",   "fd://99999999999"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         struct address a;

@@ -20,7 +20,8 @@ static char directory[64];
 static char path[96];
 static char error[512];
 
-static const struct listener_options options = {.backlog = 16, .socket_mode = 0640, .socket_owner = (uid_t)-1, .socket_group = (gid_t)-1};
+static const struct listener_options options = {
+    .backlog = 16, .socket_mode = 0640, .socket_owner = (uid_t)-1, .socket_group = (gid_t)-1};
 
 static int make_directory(void **state) {
     (void)state;
@@ -281,7 +282,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tcp_port_of_the_kernels_choice),
         cmocka_unit_test(a_port_in_use_is_refused),
-        cmocka_unit_test_setup_teardown(a_unix_socket_has_its_mode_and_goes_with_its_listener, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(a_unix_socket_has_its_mode_and_goes_with_its_listener, make_directory,
+                                        remove_directory),
         cmocka_unit_test_setup_teardown(a_dead_socket_is_replaced, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(a_live_socket_is_not_stolen, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(a_file_that_is_no_socket_is_left_alone, make_directory, remove_directory),

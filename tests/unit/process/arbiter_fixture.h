@@ -1,5 +1,5 @@
-/* An arbiter without processes: spawning only notes what it was asked for, and signals go into a ledger. The tests move time and play the
- * workers. Include once a test program: it defines what process/spawn.c does otherwise. */
+/* An arbiter without processes: spawning only notes what it was asked for, and signals go into a ledger. The tests move
+ * time and play the workers. Include once a test program: it defines what process/spawn.c does otherwise. */
 #ifndef CSERVE_TESTS_ARBITER_FIXTURE_H
 #define CSERVE_TESTS_ARBITER_FIXTURE_H
 

@@ -35,8 +35,10 @@ static void the_words_fit_the_facts(void **state) {
         {{DUMPED(SIGABRT), SLOT_KILLED_TIMEOUT, &settings, true, false}, "killed by cserve: timeout"},
         {{KILLED(SIGKILL), SLOT_KILLED_TIMEOUT, &settings, true, false}, "killed by cserve: timeout"},
         {{KILLED(SIGABRT), SLOT_NOT_KILLED, &settings, true, false}, "killed by SIGABRT"},
-        {{KILLED(SIGKILL), SLOT_KILLED_BOOT_TIMEOUT, &settings, false, false}, "killed by cserve: not ready within boot_timeout, 60 s"},
-        {{KILLED(SIGKILL), SLOT_KILLED_GRACEFUL_TIMEOUT, &settings, true, false}, "killed by cserve: not done within graceful_timeout, 30 s"},
+        {{KILLED(SIGKILL), SLOT_KILLED_BOOT_TIMEOUT, &settings, false, false},
+         "killed by cserve: not ready within boot_timeout, 60 s"},
+        {{KILLED(SIGKILL), SLOT_KILLED_GRACEFUL_TIMEOUT, &settings, true, false},
+         "killed by cserve: not done within graceful_timeout, 30 s"},
         {{KILLED(SIGKILL), SLOT_KILLED_STOP, &settings, true, false}, "killed by cserve: it did not stop at once"},
         {{KILLED(SIGKILL), SLOT_KILLED_STOP, &settings, false, false}, "killed by cserve: it is no longer wanted"},
         /* It died of something else before our signal arrived. */
@@ -52,7 +54,8 @@ static void the_words_fit_the_facts(void **state) {
 }
 
 static void begin(struct row *r, unsigned thread, const char *target, uint64_t now_ms) {
-    task_begin(&r->activity.tasks[thread], now_ms, SLICE("GET"), slice_of(target), SLICE("HTTP/1.1"), SLICE("192.0.2.1"));
+    task_begin(&r->activity.tasks[thread], now_ms, SLICE("GET"), slice_of(target), SLICE("HTTP/1.1"),
+               SLICE("192.0.2.1"));
 }
 
 static void running_requests_are_named(void **state) {
@@ -71,7 +74,8 @@ static void running_requests_are_named(void **state) {
     begin(r, 5, "/d", 42000);
     begin(r, 6, "/e", 42000);
     death_describe_tasks(r, 8, 42000, words, sizeof(words));
-    assert_string_equal(words, " while in the application: GET /export, 41.0 s; GET /b, 0.5 s; GET /c, 0.0 s; and 2 more");
+    assert_string_equal(words,
+                        " while in the application: GET /export, 41.0 s; GET /b, 0.5 s; GET /c, 0.0 s; and 2 more");
     for (unsigned i = 0; i < 8; i++) task_end(&r->activity.tasks[i]);
     death_describe_tasks(r, 8, 42000, words, sizeof(words));
     assert_string_equal(words, "");

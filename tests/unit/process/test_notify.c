@@ -94,7 +94,8 @@ static void descriptors_travel(void **state) {
     } control;
     char text[128] = "";
     struct iovec part = {.iov_base = text, .iov_len = sizeof(text) - 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     int fd;
     (void)state;
     notify_start(&n);

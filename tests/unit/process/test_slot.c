@@ -118,8 +118,9 @@ static void every_cell_is_as_written(void **state) {
             struct outcome o = expected[from][event];
             if (!o.is_written) o.next = (enum slot_state)from;
             if (s.state != o.next || last_signal != o.signal)
-                fail_msg("%s, event %d: became %s with signal %d, wanted %s with %d", slot_state_name((enum slot_state)from), event,
-                         slot_state_name(s.state), last_signal, slot_state_name(o.next), o.signal);
+                fail_msg("%s, event %d: became %s with signal %d, wanted %s with %d",
+                         slot_state_name((enum slot_state)from), event, slot_state_name(s.state), last_signal,
+                         slot_state_name(o.next), o.signal);
             if (o.signal) assert_int_equal(last_pid, pid);
         }
     }

@@ -81,7 +81,8 @@ static void a_failure_leaves_nothing_open(void **state) {
 }
 
 static int listening_socket(const char *text) {
-    struct listener_options options = {.backlog = 5, .socket_mode = 0600, .socket_owner = (uid_t)-1, .socket_group = (gid_t)-1};
+    struct listener_options options = {
+        .backlog = 5, .socket_mode = 0600, .socket_owner = (uid_t)-1, .socket_group = (gid_t)-1};
     struct address a;
     assert_null(address_parse(text, &a));
     struct listener *l = listener_open(&a, &options, error, sizeof(error));

@@ -5,7 +5,8 @@
 #define GRACE_MS 250
 
 static void begin_request(struct arbiter *a, struct slot *s) {
-    task_begin(&a->board->rows[s->index].activity.tasks[0], a->now_ms, SLICE("GET"), SLICE("/slow"), SLICE("HTTP/1.1"), SLICE(""));
+    task_begin(&a->board->rows[s->index].activity.tasks[0], a->now_ms, SLICE("GET"), SLICE("/slow"), SLICE("HTTP/1.1"),
+               SLICE(""));
 }
 
 static void end_request(struct arbiter *a, struct slot *s) {
