@@ -10,7 +10,7 @@ def application(environ, start_response):
     if environ['PATH_INFO'] == '/calls-of':
         seen = calls.pop(environ['QUERY_STRING'], [])
     else:
-        calls.setdefault(environ['REMOTE_PORT'], []).append(environ['PATH_INFO'])
+        calls.setdefault(environ.get('REMOTE_PORT', ''), []).append(environ['PATH_INFO'])
         seen = {k: v for k, v in environ.items() if isinstance(v, str)}
         seen.update({short: environ.get(name) for short, name in NAMES.items()})
         seen['body'] = body.decode('latin-1')
