@@ -41,6 +41,16 @@ const char *response_start(struct exchange *x, struct slice status);
 /* Adds a field. Refuses names that are no tokens, values with CR, LF, NUL or other control bytes (RFC 9110, 5.5),
  * hop-by-hop fields (PEP 3333, "Other HTTP Features"), a second or malformed Content-Length. NULL, or what is wrong. */
 const char *response_add(struct exchange *x, struct slice name, struct slice value);
+/* A field that was checked, with its line as it is sent: for handlers that send the same fields again and again. */
+struct response_line {
+    struct slice text; /* "Name: value" CRLF; the handler's memory */
+    uint64_t length;   /* Content-Length: its value */
+    uint8_t kind;      /* what it means to the engine */
+};
+/* Checks like response_add() and fills *line, whose text goes to `text`. NULL, or what is wrong. */
+const char *response_prepare_line(struct slice name, struct slice value, struct buf *text, struct response_line *line);
+/* As response_add(), with nothing left to check but what depends on the other fields. */
+const char *response_add_line(struct exchange *x, const struct response_line *line);
 /* The length of the whole body, when the handler knows it and gave no Content-Length. Before the first
  * response_body(). */
 void response_set_length(struct exchange *x, uint64_t length);

@@ -112,31 +112,61 @@ static void append_line(struct buf *out, struct slice name, struct slice value) 
     out->len = (size_t)(at - out->data);
 }
 
-const char *response_check_field(struct slice name, struct slice value) {
+/* Everything about a field that does not depend on the others. NULL, or what is wrong. */
+static inline const char *judge(struct slice name, struct slice value, struct response_line *line) {
     if (!is_token(name)) return "a field name that is not a token";
     if (has_control_bytes(value)) return "a field value with control characters";
-    if (special_field_of(name) == FIELD_HOP_BY_HOP) return "a hop-by-hop field, which only the server may send";
+    line->kind = (uint8_t)special_field_of(name);
+    if (line->kind == FIELD_HOP_BY_HOP) return "a hop-by-hop field, which only the server may send";
+    if (line->kind == FIELD_LENGTH && !slice_to_u64(slice_trim(value), &line->length)) return "a Content-Length that is not a number";
     return NULL;
 }
 
-const char *response_add(struct exchange *x, struct slice name, struct slice value) {
-    struct response *r = &x->response;
-    if (!is_token(name)) return "a field name that is not a token";
-    if (has_control_bytes(value)) return "a field value with control characters";
-    switch (special_field_of(name)) {
-    case FIELD_HOP_BY_HOP: return "a hop-by-hop field, which only the server may send";
+/* What the engine has to remember of a field. *goes_out is false for one that the status forbids. */
+static inline const char *note_field(struct response *r, const struct response_line *line, bool *goes_out) {
+    *goes_out = true;
+    switch ((enum special_field)line->kind) {
     case FIELD_LENGTH:
         if (r->has_length) return "a second Content-Length";
-        if (!slice_to_u64(slice_trim(value), &r->length)) return "a Content-Length that is not a number";
         r->has_length = true;
-        if (r->status == 204) return NULL; /* RFC 9110, 8.6 */
+        r->length = line->length;
+        *goes_out = r->status != 204; /* RFC 9110, 8.6 */
         break;
     case FIELD_DATE: r->has_date = true; break;
     case FIELD_SERVER: r->has_server = true; break;
+    case FIELD_HOP_BY_HOP:
     case FIELD_PLAIN: break;
     }
-    append_line(&r->out, name, value);
     return NULL;
+}
+
+const char *response_check_field(struct slice name, struct slice value) {
+    struct response_line line;
+    return judge(name, value, &line);
+}
+
+const char *response_add(struct exchange *x, struct slice name, struct slice value) {
+    struct response_line line;
+    bool goes_out;
+    const char *wrong = judge(name, value, &line);
+    if (!wrong) wrong = note_field(&x->response, &line, &goes_out);
+    if (!wrong && goes_out) append_line(&x->response.out, name, value);
+    return wrong;
+}
+
+const char *response_prepare_line(struct slice name, struct slice value, struct buf *text, struct response_line *line) {
+    const char *wrong = judge(name, value, line);
+    if (wrong) return wrong;
+    append_line(text, name, value);
+    line->text = buf_slice(text);
+    return NULL;
+}
+
+const char *response_add_line(struct exchange *x, const struct response_line *line) {
+    bool goes_out;
+    const char *wrong = note_field(&x->response, line, &goes_out);
+    if (!wrong && goes_out) buf_append_slice(&x->response.out, line->text);
+    return wrong;
 }
 
 void response_set_length(struct exchange *x, uint64_t length) {

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "call.h"
 #include "environ.h"
+#include "header_lines.h"
 #include "http/activity.h"
 #include "module.h"
 #include "wsgi/wsgi.h"
@@ -21,9 +22,11 @@ static struct app_thread *app_thread_new(void) {
     struct app_thread *t = MEM_NEW(struct app_thread);
     t->maker = environ_maker_new();
     t->call = call_new();
+    t->lines = header_lines_new();
     if (t->maker && t->call) return t;
     PyErr_Clear();
     log_error("cannot start an application thread: out of memory");
+    header_lines_free(t->lines);
     mem_free(t);
     return NULL;
 }
@@ -33,6 +36,7 @@ static void app_thread_free(struct app_thread *t) {
         if (by_index[i] == t) by_index[i] = NULL;
     environ_maker_free(t->maker);
     call_drop(t->call);
+    header_lines_free(t->lines);
     buf_release(&t->gathered);
     mem_free(t);
 }

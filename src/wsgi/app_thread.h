@@ -12,6 +12,7 @@
 
 struct call;
 struct environ_maker;
+struct header_lines;
 
 struct app_thread {
     PyThreadState *let_go; /* while the GIL is let go; NULL while this thread holds it */
@@ -24,6 +25,7 @@ struct app_thread {
     /* From one request to the next: */
     struct call *call;
     struct environ_maker *maker;
+    struct header_lines *lines;
     struct buf gathered; /* small pieces of a body that leave together */
 };
 

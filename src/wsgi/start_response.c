@@ -5,6 +5,9 @@
  * between. Must never let through what is not str, not Latin-1, or not accepted by the engine. */
 #include "call.h"
 
+#include "app_thread.h"
+#include "header_lines.h"
+
 #include "http/response.h"
 
 static COLD void refuse_text(PyObject *text, const char *what) {
@@ -19,8 +22,10 @@ static inline bool get_text(PyObject *text, struct slice *bytes, const char *wha
     return false;
 }
 
-static int add_header(struct exchange *x, PyObject *header) {
+static int add_header(struct exchange *x, struct header_lines *lines, PyObject *header) {
     struct slice name, value;
+    const struct response_line *known = lines ? header_lines_find(lines, header) : NULL;
+    if (known && LIKELY(!response_add_line(x, known))) return 0;
     if (UNLIKELY(!PyTuple_Check(header) || PyTuple_GET_SIZE(header) != 2)) {
         PyErr_Format(PyExc_TypeError, "a header must be a tuple (name, value), not %R", header);
         return -1;
@@ -29,7 +34,10 @@ static int add_header(struct exchange *x, PyObject *header) {
         !get_text(PyTuple_GET_ITEM(header, 1), &value, "a header's value"))
         return -1;
     const char *fault = response_add(x, name, value);
-    if (LIKELY(!fault)) return 0;
+    if (LIKELY(!fault)) {
+        if (lines) header_lines_note(lines, header, name, value);
+        return 0;
+    }
     PyErr_Format(PyExc_ValueError, "the header %A: %A is %s", PyTuple_GET_ITEM(header, 0), PyTuple_GET_ITEM(header, 1),
                  fault);
     return -1;
@@ -47,8 +55,10 @@ static int start(struct exchange *x, PyObject *status, PyObject *headers) {
         PyErr_Format(PyExc_ValueError, "the status %A is refused: %s", status, fault);
         return -1;
     }
+    /* Any thread may call us; only an application thread has a cache. */
+    struct app_thread *t = app_thread_self();
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++)
-        if (UNLIKELY(add_header(x, PyList_GET_ITEM(headers, i)))) return -1;
+        if (UNLIKELY(add_header(x, t ? t->lines : NULL, PyList_GET_ITEM(headers, i)))) return -1;
     return 0;
 }
 

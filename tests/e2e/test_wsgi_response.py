@@ -494,3 +494,23 @@ def application(environ, start_response):
         until(lambda: c.sock.send(b'') == 0, 'nothing')
         c.reset()
     server.wait_for_log('the client has gone')
+
+
+def test_a_constant_header_is_sent_as_a_fresh_one_is(cserve):
+    """Tuples that come again and again take another way through the gateway than new ones."""
+    server = cserve(app='''
+HEADERS = [('Content-Type', 'text/plain'), ('content-LENGTH', '5'), ('Server', 'mine'), ('X-Latin', 'caf\\xe9'), ('X-Long', 'l' * 500)]
+TWICE = ('Content-Length', '5')
+def application(environ, start_response):
+    fresh = [tuple(list(header)) for header in HEADERS]
+    path = environ['PATH_INFO']
+    start_response('200 OK', {'/constant': HEADERS, '/fresh': fresh, '/twice': [TWICE, TWICE]}[path])
+    return [b'hello']
+''')
+    with server.connect() as c:
+        answers = [[(name, value) for name, value in c.get(path).headers if name != 'Date'] for path in ['/fresh', '/constant'] * 4]
+        assert all(answer == answers[0] for answer in answers)
+        assert ('content-LENGTH', '5') in answers[0] and ('Server', 'mine') in answers[0]
+    for _ in range(4):
+        assert server.get('/twice').status == 500
+    assert 'a second Content-Length' in server.log()
