@@ -508,7 +508,7 @@ def application(environ, start_response):
     return [b'hello']
 ''')
     with server.connect() as c:
-        answers = [[(name, value) for name, value in c.get(path).headers if name != 'Date'] for path in ['/fresh', '/constant'] * 4]
+        answers = [[(name, value) for name, value in c.get(path).fields if name != 'Date'] for path in ['/fresh', '/constant'] * 4]
         assert all(answer == answers[0] for answer in answers)
         assert ('content-LENGTH', '5') in answers[0] and ('Server', 'mine') in answers[0]
     for _ in range(4):
