@@ -51,7 +51,7 @@ class Client:
         self.served = 0                     # on this connection
         self.deadline = 0.0
         self.is_connecting = False
-        self.again_at = 0.0                 # pause after a refusal
+        self.again_at = 0.0                 # the end of a pause, 0: none
 
     # ---- sending ----
 
@@ -80,6 +80,12 @@ class Client:
         self.deadline = time.monotonic() + self.load.patience
         if not self.is_connecting:
             self.write()
+
+    def next(self):
+        if self.load.pause:
+            self.again_at = time.monotonic() + self.load.pause
+        else:
+            self.begin()
 
     def connect(self):
         self.served, self.received, self.unsent = 0, b'', b''
@@ -176,7 +182,7 @@ class Client:
                 self.waiting.clear()
             self.close()
         if not self.waiting:
-            self.begin()
+            self.next()
         return True
 
     # ---- ends ----
@@ -184,7 +190,7 @@ class Client:
     def fail(self, error):
         if not self.waiting:
             self.close()
-            self.begin()
+            self.next()
         elif self.served and not self.received:
             self.lose('raced', None)
         else:
@@ -208,7 +214,7 @@ class Client:
     def on_tick(self, now):
         if self.waiting and now > self.deadline:
             self.lose('late', f'{self.kind} request {self.waiting[0]}')
-        elif not self.sock and not self.load.is_stopping and now >= self.again_at:
+        elif not self.waiting and not self.load.is_stopping and now >= self.again_at:
             self.again_at = 0.0
             self.begin()
 
@@ -216,8 +222,10 @@ class Client:
 class Load:
     """Clients in a thread of their own; a context. Leaving it waits for the answers under way."""
 
-    def __init__(self, address, clients, *, slow_seconds=1.0, patience=20.0, allowed=('answered', 'raced')):
+    def __init__(self, address, clients, *, slow_seconds=1.0, patience=20.0, pause=0.0, allowed=('answered', 'raced')):
         self.address, self.slow_seconds, self.patience, self.allowed = address, slow_seconds, patience, allowed
+        self.pause = pause          # of each client between an answer and its next request
+        self.losses = []            # (when, column, reason) of what is not allowed
         self.selector = selectors.DefaultSelector()
         self.numbers = itertools.count(1)
         self.counts = collections.Counter()
@@ -231,6 +239,8 @@ class Load:
 
     def note(self, column, count, reason):
         self.counts[column] += count
+        if column not in self.allowed:
+            self.losses.append((time.monotonic(), column, reason))
         if reason is not None:
             self.reasons[f'{column}: {reason}'] += count
 

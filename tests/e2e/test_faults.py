@@ -1,0 +1,156 @@
+"""System calls that fail, made to fail by strace: the arbiter survives each, workers serve on as soon as they can."""
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support import procfs
+from support.wait import SLOW, stays, until
+
+pytestmark = pytest.mark.skipif(not shutil.which('strace'), reason='strace is not installed')
+
+
+class Fault:
+    """While the context lasts, these system calls of the process fail that way."""
+
+    def __init__(self, pid, calls, error, when='', path=None):
+        self.pid = pid
+        self.command = ['strace', '-qq', '-o', '/dev/null', '-p', str(pid), '-e', f'trace={calls}', '-e', f'inject={calls}:error={error}{when}']
+        if path:
+            self.command += ['-P', str(path)]
+
+    def tracer(self):
+        with open(f'/proc/{self.pid}/status', encoding='ascii') as f:
+            return int(re.search(r'TracerPid:\s+(\d+)', f.read()).group(1))
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: self.tracer() or self.process.poll() is not None, 'strace')
+        if self.process.poll() is not None:
+            pytest.skip('strace may not attach here')
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+
+
+def answers(server):
+    try:
+        return server.get('/').status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize('error', ['EAGAIN', 'ENOMEM'])
+def test_fork_fails(cserve, error):
+    server = cserve(workers=2)
+    old = server.workers()
+    with Fault(server.pid, 'clone,clone3,fork,vfork', error):
+        server.signal(signal.SIGKILL, old[0])
+        server.wait_for_log(r'cannot fork worker 1')
+        stays(server.is_running, 'the arbiter', 0.7)
+        assert answers(server)
+        assert server.log().count('cannot fork') < 20, 'no back-off'
+    server.wait_workers(2, without=old[:1], deadline=30 * SLOW)
+
+
+def test_fork_fails_during_a_reload(cserve):
+    server = cserve(workers=2, settings={'boot_timeout': '2'})
+    before = server.workers()
+    with Fault(server.pid, 'clone,clone3,fork,vfork', 'EAGAIN'):
+        server.signal(signal.SIGHUP)
+        server.wait_for_log('cannot fork')
+        assert answers(server)
+    server.wait_for_log('reloaded|reload failed', deadline=30 * SLOW)
+    assert answers(server) and server.is_running()
+    assert server.wait_workers(2) and before
+
+
+@pytest.mark.parametrize('error', ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'ECONNABORTED', 'EPROTO', 'EINTR', 'EPERM'])
+def test_accept_fails(cserve, error):
+    server = cserve()
+    worker = server.workers()[0]
+    with Fault(worker, 'accept4,accept', error):
+        waiting = server.connect()
+        waiting.send(b'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+        before = procfs.cpu_seconds(worker)
+        time.sleep(1)  # the thing looked at is a second of failing
+        assert not waiting.has_news()
+    assert waiting.final().status == 200
+    waiting.close()
+    assert server.workers() == [worker]
+    if error in ('EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'):
+        assert procfs.cpu_seconds(worker) - before < 0.7 * SLOW
+        server.wait_for_log('cannot accept connections')
+
+
+@pytest.mark.parametrize('error', ['ENOSPC', 'EIO', 'EAGAIN', 'EFBIG'])
+def test_writing_the_log_fails(cserve, error):
+    server = cserve(workers=1, settings={'errorlog': 'error.txt', 'accesslog': 'access.txt'}, wait=False)
+    until(lambda: answers(server), 'an answer')
+    old = server.workers()
+    with Fault(server.pid, 'write,writev,pwrite64', error, path=server.directory / 'error.txt'):
+        server.signal(signal.SIGTTIN)
+        server.wait_workers(2)
+        assert answers(server)
+    with Fault(old[0], 'write,writev,pwrite64', error, path=server.directory / 'access.txt'):
+        assert answers(server)
+        assert answers(server)
+    size = (server.directory / 'error.txt').stat().st_size
+    server.signal(signal.SIGTTOU)
+    server.wait_workers(1)
+    assert (server.directory / 'error.txt').stat().st_size > size, 'nothing is logged any more'
+    assert server.is_running()
+
+
+@pytest.mark.parametrize('calls', ['pipe2', 'socket,socketpair', 'open,openat', 'mmap,brk', 'fstat,newfstatat,stat'])
+@pytest.mark.parametrize('error', ['EMFILE', 'ENOMEM', 'EIO'])
+def test_the_arbiter_reloads_while_everything_fails(cserve, calls, error):
+    """A reload may fail; the arbiter may not."""
+    server = cserve(app='def application(environ, start_response):\n    start_response("200 OK", [])\n    return [b"ok"]\n',
+                    workers=1, settings={'boot_timeout': '1', 'accesslog': 'access.txt'})
+    with Fault(server.pid, calls, error):
+        server.signal(signal.SIGHUP)
+        stays(server.is_running, 'the arbiter', 0.5)
+        assert answers(server)
+    mark = server.log_mark()
+    server.signal(signal.SIGHUP)
+    server.wait_for_log('reloaded', since=mark, deadline=20 * SLOW)
+    assert answers(server)
+
+
+@pytest.mark.parametrize('calls', ['poll,ppoll,select', 'read'])
+def test_the_arbiters_loop_survives_interruptions(cserve, calls):
+    server = cserve(workers=1)
+    old = server.workers()
+    with Fault(server.pid, calls, 'EINTR', ':when=1..5'):
+        server.signal(signal.SIGKILL, old[0])
+        server.wait_workers(1, without=old, deadline=20 * SLOW)
+    assert answers(server)
+
+
+@pytest.mark.parametrize('error', ['ENOSPC', 'EIO', 'EDQUOT'])
+def test_spooling_a_body_fails(cserve, error):
+    server = cserve()
+    worker = server.workers()[0]
+    with Fault(worker, 'write,pwrite64,pwritev,writev', error):
+        response = server.get('/digest', method='POST', body=b'x' * 500000)
+        assert response.status in (503, 507)
+    assert server.get('/digest', method='POST', body=b'x' * 500000).status == 200
+    assert server.workers() == [worker]
+
+
+@pytest.mark.parametrize('error', ['EPIPE', 'ECONNRESET', 'ENOBUFS'])
+def test_sending_fails(cserve, error):
+    server = cserve()
+    worker = server.workers()[0]
+    with Fault(worker, 'sendto,sendmsg,writev,sendfile', error):
+        with server.connect() as c:
+            c.send(b'GET /big?size=300000 HTTP/1.1\r\nHost: a\r\n\r\n')
+            with pytest.raises((AssertionError, ConnectionResetError)):
+                c.final()
+    assert answers(server) and server.workers() == [worker]
