@@ -66,6 +66,16 @@ def test_python_is_seen_only_by_wsgi(file):
         assert not re.search(r'\bPy(Object|_|[A-Z][a-z]+_)', (ROOT / file).read_text()), f'{file} names a part of Python'
 
 
+@pytest.mark.parametrize('file', FILES, ids=str)
+def test_file_can_be_read_in_one_sitting(file):
+    assert len((ROOT / file).read_text().splitlines()) <= 500
+
+
+@pytest.mark.parametrize('file', [f for f in FILES if f.suffix == '.c' or f.parts[0] == 'include'], ids=str)
+def test_file_says_what_it_is(file):
+    assert (ROOT / file).read_text().startswith('/* '), f'{file} does not open with a comment'
+
+
 @pytest.mark.parametrize('header', HEADERS, ids=str)
 def test_header_compiles_alone(header):
     # A private header of src/wsgi comes behind the one that includes Python.h, which Python wants first.
