@@ -41,6 +41,8 @@ struct arbiter {
     char *open_errorlog; /* path of the log that is open */
     char *exit_command;  /* exec_on_exit of the settings that served last; NULL: none */
 
+    unsigned told_ready;   /* what the service manager heard last: workers that are ready, */
+    unsigned told_seats;   /* and how many there should be */
     bool is_up;            /* the first generation served: from now on nothing but a signal ends the arbiter */
     bool is_reload_wanted; /* a SIGHUP came while a reload was going on */
     enum arbiter_ending ending;

@@ -22,9 +22,15 @@
 /* ---- what is going on ---- */
 
 void arbiter_tell_status(struct arbiter *a) {
-    if (!a->current) return;
-    notify_send(&a->notify, "STATUS=%u of %u workers ready, generation %u", seating_count(a, a->current, SLOT_READY),
-                a->current->seats, a->current->id);
+    if (!a->current || a->notify.fd < 0) return;
+    a->told_ready = seating_count(a, a->current, SLOT_READY);
+    a->told_seats = a->current->seats;
+    notify_send(&a->notify, "STATUS=%u of %u workers ready, generation %u", a->told_ready, a->told_seats, a->current->id);
+}
+
+static void tell_news(struct arbiter *a) {
+    if (a->notify.fd < 0 || !a->is_up || a->ending || !a->current || a->candidate) return;
+    if (a->told_seats != a->current->seats || a->told_ready != seating_count(a, a->current, SLOT_READY)) arbiter_tell_status(a);
 }
 
 void arbiter_is_up(struct arbiter *a) {
@@ -193,6 +199,7 @@ static void turn(struct arbiter *a) {
     reload_advance(a);
     seating_settle(a);
     reload_collect(a);
+    tell_news(a);
     reassure(a);
 }
 
