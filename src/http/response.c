@@ -118,7 +118,8 @@ static inline const char *judge(struct slice name, struct slice value, struct re
     if (has_control_bytes(value)) return "a field value with control characters";
     line->kind = (uint8_t)special_field_of(name);
     if (line->kind == FIELD_HOP_BY_HOP) return "a hop-by-hop field, which only the server may send";
-    if (line->kind == FIELD_LENGTH && !slice_to_u64(slice_trim(value), &line->length)) return "a Content-Length that is not a number";
+    if (line->kind == FIELD_LENGTH && !slice_to_u64(slice_trim(value), &line->length))
+        return "a Content-Length that is not a number";
     return NULL;
 }
 

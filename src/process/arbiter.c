@@ -25,12 +25,14 @@ void arbiter_tell_status(struct arbiter *a) {
     if (!a->current || a->notify.fd < 0) return;
     a->told_ready = seating_count(a, a->current, SLOT_READY);
     a->told_seats = a->current->seats;
-    notify_send(&a->notify, "STATUS=%u of %u workers ready, generation %u", a->told_ready, a->told_seats, a->current->id);
+    notify_send(&a->notify, "STATUS=%u of %u workers ready, generation %u", a->told_ready, a->told_seats,
+                a->current->id);
 }
 
 static void tell_news(struct arbiter *a) {
     if (a->notify.fd < 0 || !a->is_up || a->ending || !a->current || a->candidate) return;
-    if (a->told_seats != a->current->seats || a->told_ready != seating_count(a, a->current, SLOT_READY)) arbiter_tell_status(a);
+    if (a->told_seats != a->current->seats || a->told_ready != seating_count(a, a->current, SLOT_READY))
+        arbiter_tell_status(a);
 }
 
 void arbiter_is_up(struct arbiter *a) {

@@ -1,10 +1,11 @@
-/* A direct-mapped table of tuples by address. Must hold a reference to every tuple it knows, and only prepare what response_add() has accepted. */
+/* A direct-mapped table of tuples by address. Must hold a reference to every tuple it knows, and only prepare what
+ * response_add() has accepted. */
 #include "header_lines.h"
 
 #include "base/buf.h"
 #include "base/mem.h"
 
-#define PLACES 64
+#define PLACES         64
 #define LINE_BYTES_MAX 160 /* longer ones are seldom constants */
 
 struct place {
@@ -40,7 +41,8 @@ const struct response_line *header_lines_find(const struct header_lines *lines, 
 }
 
 static bool is_constant(PyObject *tuple) {
-    return PyTuple_CheckExact(tuple) && PyUnicode_CheckExact(PyTuple_GET_ITEM(tuple, 0)) && PyUnicode_CheckExact(PyTuple_GET_ITEM(tuple, 1));
+    return PyTuple_CheckExact(tuple) && PyUnicode_CheckExact(PyTuple_GET_ITEM(tuple, 0)) &&
+           PyUnicode_CheckExact(PyTuple_GET_ITEM(tuple, 1));
 }
 
 void header_lines_note(struct header_lines *lines, PyObject *tuple, struct slice name, struct slice value) {

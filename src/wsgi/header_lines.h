@@ -1,7 +1,7 @@
 /* Header tuples that an application gives again and again: constants of its code, checked once.
  *
- * A tuple of two str cannot change, so the same tuple means the same line for ever; the cache holds a reference, so that no other object can take its
- * place in memory. One cache for each application thread. With the GIL. */
+ * A tuple of two str cannot change, so the same tuple means the same line for ever; the cache holds a reference, so
+ * that no other object can take its place in memory. One cache for each application thread. With the GIL. */
 #ifndef CSERVE_SRC_WSGI_HEADER_LINES_H
 #define CSERVE_SRC_WSGI_HEADER_LINES_H
 

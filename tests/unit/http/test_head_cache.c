@@ -8,8 +8,11 @@
 
 #include <cmocka.h>
 
-static struct settings settings = {
-    .limit_request_line = 8190, .limit_request_fields = 100, .limit_request_field_size = 8190, .body_buffer = 4096, .spool_dir = (char *)"/tmp"};
+static struct settings settings = {.limit_request_line = 8190,
+                                   .limit_request_fields = 100,
+                                   .limit_request_field_size = 8190,
+                                   .body_buffer = 4096,
+                                   .spool_dir = (char *)"/tmp"};
 static const struct peer somebody = {.text_len = 9, .text = "192.0.2.1"};
 
 struct parsed {
@@ -42,11 +45,13 @@ static void assert_same(const struct parsed *a, const struct parsed *b) {
         assert_int_equal(f->id, g->id);
         assert_true(slice_equal(request_span(&a->request, f->name), request_span(&b->request, g->name)));
         assert_int_equal(f->value.length, g->value.length);
-        if (f->value.length) assert_true(slice_equal(request_span(&a->request, f->value), request_span(&b->request, g->value)));
+        if (f->value.length)
+            assert_true(slice_equal(request_span(&a->request, f->value), request_span(&b->request, g->value)));
     }
 }
 
-#define BROWSER "Host: example.org\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\nX-Empty:\r\nCookie: a=b; c=d\r\nX-Other:  padded \t\r\n"
+#define BROWSER \
+    "Host: example.org\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\nX-Empty:\r\nCookie: a=b; c=d\r\nX-Other:  padded \t\r\n"
 
 static const char *const requests[] = {
     "GET / HTTP/1.1\r\n" BROWSER "\r\n",
