@@ -269,3 +269,27 @@ def test_unknown_children_are_reaped(cserve):
     assert server.get('/').status == 200
     assert not server.log_lines(level='error')
     assert os.path.exists(f'/proc/{server.pid}')
+
+
+def test_once_up_the_arbiter_never_gives_up(cserve):
+    """The code on disk breaks, then all workers die: no exit status, but back-off until the code is mended."""
+    text = 'def application(environ, start_response):\n    start_response("200 OK", [])\n    return [b"fine"]\n'
+    server = cserve(app=text, workers=2)
+    server.write_app('1 / 0\n')
+    for pid in server.workers():
+        server.signal(signal.SIGKILL, pid)
+    server.wait_for_log('ZeroDivisionError')
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        assert server.is_running()
+        time.sleep(0.05)
+    assert server.log().count('ZeroDivisionError') < 12, 'no back-off'
+    server.write_app(text)
+
+    def answers():
+        try:
+            return server.get('/').body == b'fine'
+        except (OSError, ProtocolError):
+            return False
+    until(answers, 'an answer', 60 * SLOW)
+    server.wait_workers(2, deadline=60 * SLOW)

@@ -13,6 +13,11 @@ from support.wait import SLOW, stays, until
 pytestmark = pytest.mark.skipif(not shutil.which('strace'), reason='strace is not installed')
 
 
+def tracer_of(pid):
+    with open(f'/proc/{pid}/status', encoding='ascii') as f:
+        return int(re.search(r'TracerPid:\s+(\d+)', f.read()).group(1))
+
+
 class Fault:
     """While the context lasts, these system calls of the process fail that way."""
 
@@ -22,13 +27,9 @@ class Fault:
         if path:
             self.command += ['-P', str(path)]
 
-    def tracer(self):
-        with open(f'/proc/{self.pid}/status', encoding='ascii') as f:
-            return int(re.search(r'TracerPid:\s+(\d+)', f.read()).group(1))
-
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: self.tracer() or self.process.poll() is not None, 'strace')
+        until(lambda: tracer_of(self.pid) or self.process.poll() is not None, 'strace')
         if self.process.poll() is not None:
             pytest.skip('strace may not attach here')
         return self
@@ -154,3 +155,28 @@ def test_sending_fails(cserve, error):
             with pytest.raises((AssertionError, ConnectionResetError)):
                 c.final()
     assert answers(server) and server.workers() == [worker]
+
+
+def test_system_calls_of_a_kept_alive_request(cserve):
+    """One recv, one send and a share of an epoll_wait; nothing else."""
+    server = cserve()
+    worker = server.workers()[0]
+    out = server.directory / 'calls'
+    with server.connect() as c:
+        for _ in range(20):
+            c.get('/')
+        process = subprocess.Popen(['strace', '-qq', '-f', '-o', str(out), '-p', str(worker)], stderr=subprocess.DEVNULL)
+        until(lambda: tracer_of(worker) or process.poll() is not None, 'strace')
+        if process.poll() is not None:
+            pytest.skip('strace may not attach here')
+        for _ in range(100):
+            assert c.get('/').status == 200
+        process.terminate()
+        process.wait(10)
+    calls = re.findall(r'^\d+ +(\w+)\(', out.read_text(), re.M)
+    counts = {name: calls.count(name) for name in set(calls)}
+    assert counts.get('recvfrom', 0) + counts.get('read', 0) <= 103, counts
+    assert counts.get('sendto', 0) + counts.get('sendmsg', 0) + counts.get('writev', 0) <= 100, counts
+    assert len(calls) <= 320, counts
+    for name in ('epoll_ctl', 'fcntl', 'setsockopt', 'mmap', 'brk'):
+        assert counts.get(name, 0) <= 3, counts

@@ -305,3 +305,12 @@ def test_as_process_1_workers_die_with_it(contained):
     server.signal(signal.SIGKILL)
     until(lambda: not any(procfs.is_alive(p) for p in pids), 'the end of all', 5 * SLOW)
     server.process.wait(10 * SLOW)
+
+
+def test_listeners_go_to_the_managers_store(managed):
+    server, manager = managed({'FDSTORE': '16'})
+    server.start()
+    manager.wait('FDSTORE=1')
+    manager.wait('FDNAME=.+')
+    assert sum(count for _, lines, count in manager.messages if 'FDSTORE=1' in lines) == 1
+    server.stop()
