@@ -48,6 +48,11 @@ static int check(const struct settings *s) {
     return result;
 }
 
+static int print(const struct settings *s) {
+    describe_settings(s, stdout);
+    return fflush(stdout) ? EXIT_SETTINGS : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv) {
     char details[160];
     proctitle_init(argc, argv);
@@ -57,10 +62,8 @@ int main(int argc, char **argv) {
     struct settings *s = load(argc, argv);
     if (!s) reexec_go_back(argv);
     if (!s) return EXIT_SETTINGS;
-    if (s->print_config) {
-        describe_settings(s, stdout);
-        return fflush(stdout) ? EXIT_SETTINGS : EXIT_SUCCESS;
-    }
-    if (s->check_config) return check(s);
-    return arbiter_run(argc, argv, s);
+    if (!s->print_config && !s->check_config) return arbiter_run(argc, argv, s);
+    int status = s->print_config ? print(s) : check(s);
+    settings_free(s);
+    return status;
 }
