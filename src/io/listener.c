@@ -214,14 +214,17 @@ void listener_refuse_more(struct listener *l) {
     if (l->is_foreign) return;
     l->is_refusing = true;
     remove_file(l);
-    if (l->address.kind == ADDRESS_TCP) setsockopt(l->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+    if (l->address.kind != ADDRESS_TCP) return;
+    /* Where an ordinary user may not attach one, the queue is made as short as it can be. */
+    if (setsockopt(l->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program))) listen(l->fd, 0);
 }
 
 bool listener_admit_again(struct listener *l) {
     int ignored = 0;
     if (!l->is_refusing) return true;
     if (l->address.kind == ADDRESS_UNIX) return false;
-    if (l->address.kind == ADDRESS_TCP) setsockopt(l->fd, SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof(ignored));
+    if (l->address.kind == ADDRESS_TCP && setsockopt(l->fd, SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof(ignored)))
+        listen(l->fd, SOMAXCONN);
     l->is_refusing = false;
     return true;
 }
