@@ -46,7 +46,7 @@ def sanitizer_environment(directory):
     """Sanitizer reports go to files of ours, whatever happens to the process's stderr."""
     found = {}
     for name, extra in (('ASAN_OPTIONS', 'detect_leaks=0:handle_abort=0:allocator_may_return_null=1'),
-                        ('UBSAN_OPTIONS', 'print_stacktrace=1'), ('TSAN_OPTIONS', '')):
+                        ('UBSAN_OPTIONS', 'print_stacktrace=1'), ('TSAN_OPTIONS', 'allocator_may_return_null=1:die_after_fork=0')):
         parts = [p for p in (extra, os.environ.get(name, ''), f'log_path={directory}/sanitizer') if p]
         found[name] = ':'.join(parts)
     return found
