@@ -104,7 +104,7 @@ void describe_markdown(FILE *out) {
         "- Lists are separated by commas, or the key is repeated. A list replaces the same list from a weaker place; variables for\n"
         "  the application add up.\n"
         "- In the file, indented lines continue the value above, `\\` at the end of a line joins it with the next one, and ` ;` begins a\n"
-        "  comment. A line may have 199 bytes.\n"
+        "  comment. A line may have 198 bytes.\n"
         "- An unknown name or a bad value anywhere is an error with its place and the nearest name, and exit status 1.\n\n"
         "*Reload*: a reload (SIGHUP) applies a change. Other settings need a restart.\n",
         out);

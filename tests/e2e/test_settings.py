@@ -131,7 +131,7 @@ def test_a_gunicorn_command_line(command):
     ('workers\n', "conf.ini:1: 'workers' is neither 'key = value' nor '[section]'"),
     ('bind = a:1,\n  b:2\nworkers = 1\nworkers = 2\n', "conf.ini:4: 'workers' is set again; it was set in line 3"),
     ('proc_name = ' + 'x' * 190 + '\n',
-     "conf.ini:1: the line has 202 bytes, and 199 can be read; break it with '\\' and go on in the next line"),
+     "conf.ini:1: the line has 202 bytes, and 198 can be read; break it with '\\' and go on in the next line"),
     ('chdir = /\n  workers = 2\n',
      'conf.ini:2: the line is indented, so it would continue the value above; remove the spaces in front of it'),
     (b'\xef\xbb\xbfthreads = x\0\n', 'conf.ini:1: byte 12 of the line is the control byte 0x00'),

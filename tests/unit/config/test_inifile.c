@@ -121,11 +121,11 @@ static void test_too_long(void **state) {
         memset(value, 'v', bytes - 2);
         value[bytes - 2] = '\0';
         snprintf(text, sizeof(text), "b=1\na=%s\nc=2\n", value);
-        if (bytes <= 199) snprintf(expected, sizeof(expected), "1 .b=1|2 .a=%s|3 .c=2|", value);
+        if (bytes <= 198) snprintf(expected, sizeof(expected), "1 .b=1|2 .a=%s|3 .c=2|", value);
         else
             snprintf(
                 expected, sizeof(expected),
-                "1 .b=1|2!the line has %zu bytes, and 199 can be read; break it with '\\' and go on in the next line|3 .c=2|",
+                "1 .b=1|2!the line has %zu bytes, and 198 can be read; break it with '\\' and go on in the next line|3 .c=2|",
                 bytes);
         assert_read(text, expected);
     }
