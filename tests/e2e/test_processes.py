@@ -237,7 +237,7 @@ def application(environ, start_response):
 @pytest.mark.root
 def test_workers_of_another_user_die_with_the_arbiter(cserve):
     """The parent-death signal is cleared by a change of user, so it must be set behind it."""
-    server = cserve(workers=2, settings={'user': 'nobody', 'group': 'nogroup'})
+    server = cserve(app=IDENTITY, workers=2, settings={'user': 'nobody', 'group': 'nogroup'})
     pids = server.all_pids()
     server.signal(signal.SIGKILL)
     until(lambda: not any(procfs.is_alive(p) for p in pids), 'the end of all processes', 1 * SLOW)
