@@ -130,6 +130,11 @@ sanitize: test-deps
 	@$(BUILD_ALL) MODE=sanitize test-build
 	@scripts/run-tests build/sanitize $(SANITIZE_TESTS)
 
+# The unit tests alone: races are between the threads of a worker, and they drive its engine with as many.
+tsan: test-deps
+	@$(BUILD_ALL) MODE=tsan test-build
+	@UNIT_ONLY=1 scripts/run-tests build/tsan
+
 debug release:
 	@$(BUILD_ALL) MODE=$@ all
 
@@ -168,6 +173,7 @@ help:
 	@echo 'make test         installs what the tests lack, builds, runs unit and end-to-end tests;'
 	@echo '                  TEST_OPTIONS="-k reload" goes to pytest'
 	@echo 'make sanitize     the unit tests and the core of the end-to-end tests under ASan and UBSan'
+	@echo 'make tsan         the unit tests, the engine with many threads among them, under ThreadSanitizer'
 	@echo 'make lint         clang-format, clang-tidy, cppcheck        make format    rewrites the sources in our format'
 	@echo 'make debug        build/debug/cserve                        make release   build/release/cserve: -O3 and LTO'
 	@echo 'make install      PREFIX=/usr/local DESTDIR= MODE=release   make uninstall removes it'
@@ -175,7 +181,7 @@ help:
 	@echo 'make clean        removes build/'
 
 FORCE:
-.PHONY: all deps test-deps lint-deps run test test-build sanitize debug release lint format docs install uninstall clean help FORCE
+.PHONY: all deps test-deps lint-deps run test test-build sanitize tsan debug release lint format docs install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 
 -include tests/fuzz/fuzz.mk
