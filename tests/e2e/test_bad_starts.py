@@ -1,6 +1,7 @@
 """Starts that cannot work: each ends within seconds with the right exit status and one error that names the cause, and leaves nothing."""
 import os
 import re
+import signal
 import socket
 import stat
 import time
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from support import procfs
-from support.wait import SLOW
+from support.wait import SLOW, until
 
 pytestmark = pytest.mark.core
 
@@ -225,8 +226,6 @@ def test_workers_that_hang_at_boot(cserve, preload):
 def test_a_signal_while_workers_boot_ends_at_once(cserve, name):
     server = cserve(app='import time\nopen("importing", "w").close()\ntime.sleep(60)\n', start=False, workers=2)
     server.start(wait=False)
-    from support.wait import until
-    import signal
     until(lambda: (server.app_directory / 'importing').exists(), 'the import')
     begin = time.monotonic()
     server.signal(getattr(signal, 'SIG' + name))

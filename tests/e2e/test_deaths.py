@@ -29,9 +29,7 @@ def test_a_killed_worker_is_replaced(cserve, number, sanitized):
 def test_the_log_says_what_the_killed_worker_was_doing(cserve):
     server = cserve()
     pid = server.workers()[0]
-    with server.connect() as c:
-        c.send(request('/sleep?s=20'))
-        time.sleep(0.3 * SLOW)
+    with server.begin('/sleep?s=20') as c:
         server.signal(signal.SIGKILL, pid)
         with pytest.raises((ProtocolError, ConnectionResetError)):
             c.response()
@@ -90,13 +88,7 @@ def test_workers_that_die_young_come_back_with_back_off(cserve):
 
 def _busy(server, count):
     """Connections with a long request each."""
-    found = []
-    for _ in range(count):
-        c = server.connect(timeout=20 * SLOW)
-        c.send(request('/sleep?s=30'))
-        found.append(c)
-    time.sleep(0.2 * SLOW)
-    return found
+    return [server.begin('/sleep?s=30', timeout=20 * SLOW) for _ in range(count)]
 
 
 @pytest.mark.core
@@ -133,9 +125,7 @@ def test_after_the_arbiters_death_a_new_one_binds_at_once(cserve):
 
 def test_a_spinning_worker_dies_with_the_arbiter(cserve):
     server = cserve(settings={'timeout': '0'})
-    with server.connect() as c:
-        c.send(request('/spin?s=30'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/spin?s=30'):
         everybody = server.all_pids()
         server.signal(signal.SIGKILL)
         until(lambda: not any(procfs.is_alive(p) for p in everybody), 'the end of all processes', 1.5 * SLOW)

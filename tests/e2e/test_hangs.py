@@ -5,9 +5,8 @@ import time
 
 import pytest
 
-from support import procfs
 from support.http import ProtocolError, request
-from support.wait import SLOW, until
+from support.wait import SLOW
 
 HANGS = '''
 import ctypes, threading, time, os, subprocess
@@ -180,9 +179,7 @@ def test_a_stopped_server_group_does_not_kill_healthy_workers(cserve):
     """SIGSTOP and SIGCONT of everybody, as when a machine sleeps: nobody is judged by time that did not pass for them."""
     server = cserve(workers=2, settings={'timeout': '1'})
     before = server.workers()
-    with server.connect() as c:
-        c.send(request('/sleep?s=0.3'))
-        until(lambda: not c.has_news(), 'the request under way')
+    with server.begin('/sleep?s=0.3') as c:
         group = [server.pid, *before]
         for pid in group:
             server.signal(signal.SIGSTOP, pid)
@@ -196,10 +193,7 @@ def test_a_stopped_server_group_does_not_kill_healthy_workers(cserve):
 
 def test_a_hang_at_exit_is_killed_at_the_end_of_graceful_timeout(cserve):
     server = cserve(settings={'graceful_timeout': '700ms', 'timeout': '0'})
-    with server.connect(timeout=20 * SLOW) as c:
-        c.send(request('/sleep?s=30'))
-        until(lambda: procfs.is_alive(server.workers()[0]), 'the worker')
-        time.sleep(0.1 * SLOW)  # for the request to be read: nothing outside shows it
+    with server.begin('/sleep?s=30', timeout=20 * SLOW):
         begin = time.monotonic()
         server.stop()
         assert 0.5 < time.monotonic() - begin < 4 * SLOW

@@ -1,17 +1,13 @@
 """Error log, access log, and what applications print."""
 import base64
-import json
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 
 import pytest
 
-from support import procfs
-from support.http import request
 from support.wait import SLOW, until
 
 LINE = re.compile(r'\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [+-]\d{4}\] \[(master|template|worker \d+) (\d+)\] \[(debug|info|warning|error|critical)\] .+')

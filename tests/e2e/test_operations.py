@@ -112,9 +112,9 @@ def test_a_canary_becomes_ready_before_the_rest_boots(cserve):
 
 def test_signals_are_served_while_the_canary_hangs(cserve):
     server = cserve(app=STANDARD, workers=2, settings={'boot_timeout': '30'})
-    server.write_app('import time\ntime.sleep(30)\n')
+    server.write_app('import time\nopen("importing", "w").close()\ntime.sleep(30)\n')
     server.signal(signal.SIGHUP)
-    time.sleep(0.3 * SLOW)
+    until((server.app_directory / 'importing').exists, 'the import')
     old = [p for p in server.workers()]
     server.signal(signal.SIGKILL, old[0])
     until(lambda: old[0] not in server.workers(), 'the death of a worker')
@@ -141,11 +141,9 @@ def test_a_stop_under_load_cuts_nothing(cserve):
 def test_what_waits_in_the_kernel_when_term_comes_is_answered(cserve):
     """One worker, busy for a second; fifty connections wait to be accepted."""
     server = cserve(workers=1, settings={'handover_delay': '0'})
-    clients = [server.connect() for _ in range(51)]
-    clients[0].send(request('/sleep?s=1'))
+    clients = [server.begin('/sleep?s=1')] + [server.connect() for _ in range(50)]
     for i, c in enumerate(clients[1:]):
         c.send(request(f'/id?n={i}'))
-    time.sleep(0.2 * SLOW)
     server.signal(signal.SIGTERM)
     assert clients[0].response().status == 200
     for i, c in enumerate(clients[1:]):
@@ -159,9 +157,7 @@ def test_what_waits_in_the_kernel_when_term_comes_is_answered(cserve):
 def test_the_pidfile_stays_until_the_end_of_a_stop(cserve):
     server = cserve(settings={'pidfile': 'cserve.pid'})
     path = server.directory / 'cserve.pid'
-    with server.connect() as c:
-        c.send(request('/sleep?s=1'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=1') as c:
         server.signal(signal.SIGTERM)
         while not c.has_news(0.05):
             assert path.exists()
@@ -172,10 +168,7 @@ def test_the_pidfile_stays_until_the_end_of_a_stop(cserve):
 
 def test_requests_that_are_cut_at_the_end_of_graceful_timeout_are_named(cserve):
     server = cserve(workers=2, settings={'graceful_timeout': '600ms'})
-    clients = [server.connect() for _ in range(2)]
-    for i, c in enumerate(clients):
-        c.send(request(f'/sleep?s=20&which={i}'))
-    time.sleep(0.3 * SLOW)
+    clients = [server.begin(f'/sleep?s=20&which={i}') for i in range(2)]
     server.stop()
     for i in range(2):
         server.wait_for_log(rf'GET /sleep\?s=20&which={i}')
@@ -241,9 +234,7 @@ def test_after_an_upgrade_everything_still_works(own_binary):
 
 def test_the_old_workers_finish_their_requests_through_an_upgrade(own_binary):
     server = own_binary(workers=2)
-    with server.connect() as c:
-        c.send(request('/sleep?s=2'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=2') as c:
         old = server.workers()
         server.signal(signal.SIGUSR2)
         until(lambda: len(set(server.workers()) - set(old)) == 2, 'new workers', 30 * SLOW)
@@ -255,9 +246,7 @@ def test_the_old_workers_finish_their_requests_through_an_upgrade(own_binary):
 def test_a_worker_that_hangs_across_an_upgrade_is_still_watched(own_binary):
     """The scoreboard and the knowledge of the workers survive."""
     server = own_binary(workers=2, settings={'timeout': '2'})
-    with server.connect(timeout=20 * SLOW) as c:
-        c.send(request('/sleep?s=30'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=30', timeout=20 * SLOW) as c:
         server.signal(signal.SIGUSR2)
         server.wait_for_log(r'timeout[^\n]*GET /sleep\?s=30', deadline=20 * SLOW)
         try:
@@ -333,13 +322,12 @@ def test_at_most_a_quarter_of_the_workers_is_recycled_at_a_time(cserve):
 def test_the_replacement_is_ready_before_a_worker_retires(cserve):
     """The import takes half a second; there is always somebody who answers."""
     server = cserve(app='import time\ntime.sleep(0.5)\n' + STANDARD, workers=1, settings={'max_requests': '50'})
-    with server.connect() as c:
-        end = time.monotonic() + 3
-        worst = 0.0
-        while time.monotonic() < end:
-            begin = time.monotonic()
-            server.get('/')
-            worst = max(worst, time.monotonic() - begin)
+    end = time.monotonic() + 3
+    worst = 0.0
+    while time.monotonic() < end:
+        begin = time.monotonic()
+        server.get('/')
+        worst = max(worst, time.monotonic() - begin)
     assert len(set(re.findall(r'pid (\d+)\) is ready', server.log()))) >= 2
     assert worst < 0.4 * SLOW
 

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from support import procfs
+from support.http import request
 from support.wait import SLOW, stays, until
 
 # ---- titles ----
@@ -33,7 +34,6 @@ def test_titles_do_not_change_per_request(cserve):
     pid = server.workers()[0]
     before = procfs.title(pid)
     with server.connect() as c:
-        from support.http import request
         c.send(request('/sleep?s=0.3'))
         while not c.has_news(0.02):
             assert procfs.title(pid) == before

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from support.http import Connection, ConnectionEnded, request
+from support.http import Connection, ConnectionEnded, Stream, request
 
 TRUSTED, STRANGER = '127.0.0.1', '127.0.0.2'
 
@@ -14,7 +14,6 @@ def from_address(server, source, data):
     """The final response to bytes that come from that address."""
     c = Connection.__new__(Connection)
     c.sock = socket.create_connection(server.address, timeout=10, source_address=(source, 0))
-    from support.http import Stream
     c.stream = Stream(c.sock)
     with c:
         c.send(data)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support.http import ProtocolError, request
+from support.http import Connection, ProtocolError
 from support.wait import SLOW, stays, until
 
 VERSION = '''
@@ -104,9 +104,7 @@ def test_the_new_generation_is_ready_before_the_old_one_drains(cserve):
 
 def test_requests_in_flight_are_finished_by_the_old_generation(cserve):
     server = cserve(workers=2)
-    with server.connect() as c:
-        c.send(request('/sleep?s=1.5'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=1.5') as c:
         old = server.workers()
         server.signal(signal.SIGHUP)
         server.wait_for_log('reloaded', deadline=20 * SLOW)
@@ -241,7 +239,6 @@ def test_addresses_are_added_kept_and_removed(cserve):
     server.write_ini(bind=[first, f'unix:{other}'])
     server.signal(signal.SIGHUP)
     server.wait_for_log('reloaded')
-    from support.http import Connection
     with Connection(other) as c:
         assert c.get('/').status == 200
     assert served(server) == 'one'
@@ -256,9 +253,7 @@ def test_addresses_are_added_kept_and_removed(cserve):
 def test_the_old_generation_is_waited_for_while_the_arbiter_goes_on_working(cserve):
     """During a long drain: another reload, TTIN, the death of a worker; all served at once."""
     server = cserve(settings={'graceful_timeout': '20'})
-    with server.connect(timeout=20 * SLOW) as c:
-        c.send(request('/sleep?s=4'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=4', timeout=20 * SLOW) as c:
         for _ in range(2):
             mark = server.log_mark()
             server.signal(signal.SIGHUP)

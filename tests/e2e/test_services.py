@@ -9,7 +9,7 @@ import pytest
 
 from support import procfs
 from support.http import request
-from support.wait import DEADLINE, SLOW, until
+from support.wait import DEADLINE, SLOW, stays, until
 
 
 class Manager:
@@ -67,8 +67,7 @@ def application(environ, start_response):
 ''', workers=2)
     server.start(wait=False)
     server.wait_for_log('listening')
-    time.sleep(0.3 * SLOW)
-    assert 'READY=1' not in manager.lines()
+    stays(lambda: 'READY=1' not in manager.lines(), 'silence', 0.3)
     (server.app_directory / 'go').touch()
     manager.wait('READY=1')
     assert server.get('/').status == 200
@@ -108,9 +107,7 @@ def test_a_reload_that_fails_ends_in_ready_too(managed):
 def test_stopping_is_told_at_once(managed):
     server, manager = managed(settings={'graceful_timeout': '20'})
     server.start()
-    with server.connect() as c:
-        c.send(request('/sleep?s=2'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=2') as c:
         server.signal(signal.SIGTERM)
         manager.wait('STOPPING=1')
         assert not c.has_news(), 'told only at the end'
@@ -121,9 +118,7 @@ def test_stopping_is_told_at_once(managed):
 def test_more_time_is_asked_for_while_draining(managed):
     server, manager = managed(settings={'graceful_timeout': '60', 'timeout': '0'})
     server.start()
-    with server.connect() as c:
-        c.send(request('/sleep?s=3'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=3') as c:
         server.signal(signal.SIGTERM)
         manager.wait(r'EXTEND_TIMEOUT_USEC=\d+')
         c.response()

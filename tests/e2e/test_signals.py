@@ -15,9 +15,7 @@ pytestmark = pytest.mark.core
 
 def test_term_finishes_running_requests(cserve):
     server = cserve(workers=2)
-    with server.connect() as c:
-        c.send(request('/sleep?s=1'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=1') as c:
         server.signal(signal.SIGTERM)
         response = c.response()
         assert response.status == 200 and response.closes
@@ -39,10 +37,9 @@ def test_term_answers_what_was_accepted(cserve):
     """A connection that has sent nothing yet when TERM comes still gets its one answer."""
     server = cserve()
     with server.connect() as c:
-        time.sleep(0.1 * SLOW)  # to be accepted
         server.signal(signal.SIGTERM)
         server.wait_for_log('stopping')
-        time.sleep(0.1 * SLOW)  # for the worker to hear of it
+        assert not c.has_news(0.1 * SLOW)  # and the worker hears of it meanwhile
         c.send(request('/'))
         response = c.response()
         assert response.status == 200 and response.closes
@@ -52,9 +49,7 @@ def test_term_answers_what_was_accepted(cserve):
 @pytest.mark.parametrize('name', ['INT', 'QUIT'])
 def test_quick_stop_waits_for_nobody(cserve, name):
     server = cserve(workers=2)
-    with server.connect() as c:
-        c.send(request('/sleep?s=20'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=20') as c:
         begin = time.monotonic()
         server.stop(getattr(signal, 'SIG' + name))
         assert time.monotonic() - begin < 3 * SLOW
@@ -64,9 +59,7 @@ def test_quick_stop_waits_for_nobody(cserve, name):
 
 def test_a_second_term_is_quick(cserve):
     server = cserve()
-    with server.connect() as c:
-        c.send(request('/sleep?s=20'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=20'):
         server.signal(signal.SIGTERM)
         stays(server.is_running, 'the graceful stop', 0.5)
         begin = time.monotonic()
@@ -100,10 +93,7 @@ def test_ttin_and_ttou_change_the_number_of_workers(cserve):
 
 def test_ttou_lets_a_running_request_finish(cserve):
     server = cserve(workers=2)
-    clients = [server.connect() for _ in range(2)]
-    for c in clients:
-        c.send(request('/sleep?s=1'))
-    time.sleep(0.3 * SLOW)
+    clients = [server.begin('/sleep?s=1') for _ in range(2)]
     server.signal(signal.SIGTTOU)
     for c in clients:
         assert c.response().status == 200
@@ -159,9 +149,7 @@ def test_no_such_signal_kills_a_worker(cserve, number):
 def test_term_to_a_worker_makes_it_leave_gracefully_and_be_replaced(cserve):
     server = cserve(workers=1)
     old = server.workers()
-    with server.connect() as c:
-        c.send(request('/sleep?s=0.7'))
-        time.sleep(0.2 * SLOW)
+    with server.begin('/sleep?s=0.7') as c:
         server.signal(signal.SIGTERM, old[0])
         assert c.response().status == 200
     server.wait_workers(1, without=old)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from support.http import Connection
+from support.http import Connection, request
 from support.wait import SLOW, until
 
 pytestmark = pytest.mark.core
@@ -153,7 +153,6 @@ def test_connections_that_wait_in_the_kernel_are_shared(cserve):
     """While one worker is busy, its siblings take what comes."""
     server = cserve(workers=2)
     with server.connect() as busy:
-        from support.http import request
         busy.send(request('/sleep?s=1.5'))
         until(lambda: not busy.has_news(), 'the request under way')
         for _ in range(20):

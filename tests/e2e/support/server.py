@@ -73,6 +73,7 @@ class Server:
         self.daemon_pid = None
         self.sessions = set()
         self.known = set()
+        self.marks = 0
         self.expect_sanitizer_report = False
         if app is not None:
             self.write_app(app)
@@ -274,6 +275,15 @@ class Server:
 
     def connect(self, **options):
         return http.Connection(self.address, **options)
+
+    def begin(self, path, *fields, **options):
+        """A connection whose request is in the application by now (in apps/standard.py)."""
+        self.marks += 1
+        mark = self.directory / f'mark-{self.marks}'
+        connection = self.connect(**options)
+        connection.send(http.request(path, f'X-Mark: {mark}', *fields))
+        until(mark.exists, lambda: f'{path} to reach the application:\n{self.output()}')
+        return connection
 
     def raw(self, data, method='GET'):
         """Sends bytes on a new connection; the final response."""
