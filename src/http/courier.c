@@ -120,7 +120,7 @@ static void wait_for_events(struct server *s) {
 }
 
 static void lead(struct server *s) {
-    while (loop_dispatch(&s->courier_loop)) {
+    while (server_dispatch(s)) {
     }
     server_expire_timers(s);
     handover_ready(s);

@@ -152,7 +152,7 @@ bool server_leader_is_wanted(const struct server *s) {
 }
 
 /* The courier's batch first: its events are the older ones. */
-static bool dispatch(struct server *s) {
+bool server_dispatch(struct server *s) {
     return (!s->courier_waits && loop_dispatch(&s->courier_loop)) || loop_dispatch(&s->loop);
 }
 
@@ -171,7 +171,7 @@ void server_run(struct server *s, unsigned thread) {
             pass_on(s);
             serve(s, c, thread);
         } else if (s->is_polling) follow(s);
-        else if (!dispatch(s)) lead(s);
+        else if (!server_dispatch(s)) lead(s);
     }
     s->runners--;
     pthread_cond_broadcast(&s->work);

@@ -418,6 +418,36 @@ static void a_request_behind_a_slow_one_is_answered_by_a_sibling(void **state) {
     close(pair[1]);
 }
 
+/* Two requests in one batch of events: the first keeps the only thread, the second must not wait for it. */
+static void what_came_together_with_a_slow_request_does_not_wait_for_it(void **state) {
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct settings settings = DEFAULTS;
+    settings.handover_delay = 50000;
+    struct fixture *busy = start_beside(settings, 1, pair);
+    int nap = dial(busy), slow = dial(busy), quick = dial(busy);
+    expect_on(slow, GET("/first"), "GET /first  ");
+    expect_on(quick, GET("/first"), "GET /first  ");
+    struct fixture *idle = start_beside(settings, 1, pair);
+    unsigned served = busy->served;
+    say(nap, GET("/nap"));
+    while (busy->served == served) usleep(100);
+    say(slow, GET("/slow"));
+    say(quick, GET("/quick"));
+    expect_on(quick, SLICE(""), "GET /quick  ");
+    open_gate(busy);
+    open_gate(idle);
+    expect_on(slow, SLICE(""), "GET /slow  ");
+    close(nap);
+    close(slow);
+    close(quick);
+    stop(busy);
+    stop(idle);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 #define CLIENTS  12
 #define REQUESTS 120
 
@@ -543,6 +573,7 @@ int main(void) {
         cmocka_unit_test(large_bodies_go_through_a_file),
         cmocka_unit_test(threads_share_the_loop),
         cmocka_unit_test(a_request_behind_a_slow_one_is_answered_by_a_sibling),
+        cmocka_unit_test(what_came_together_with_a_slow_request_does_not_wait_for_it),
         cmocka_unit_test(retiring_servers_lose_no_connection),
         cmocka_unit_test(a_request_beyond_the_timeout_is_answered_with_504),
         cmocka_unit_test(draining_answers_what_was_sent_before),
