@@ -19,6 +19,7 @@ TESTS        := $(TEST_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
 BUILD_PACKAGES := gcc libc6-dev pkgconf libinih-dev libllhttp-dev? $(if $(filter /usr/bin/python3,$(PYTHON)),python3-dev)
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-pytest-xdist python3-requests python3-flask python3-django wrk nginx \
                   curl procps nghttp2-client git binutils systemd strace
+FUZZ_PACKAGES  := clang libclang-rt-dev
 LINT_PACKAGES  := clang-format clang-tidy cppcheck git
 
 # ---- flags ----
@@ -110,6 +111,8 @@ test-deps:
 	@scripts/install-deps $(BUILD_PACKAGES) $(TEST_PACKAGES)
 lint-deps:
 	@scripts/install-deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
+fuzz-deps:
+	@scripts/install-deps $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
 
 # A make of its own builds: only after the packages are there the flags can be known. It uses all CPUs unless -j says otherwise.
 BUILD_ALL = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -181,7 +184,7 @@ help:
 	@echo 'make clean        removes build/'
 
 FORCE:
-.PHONY: all deps test-deps lint-deps run test test-build sanitize tsan debug release lint format docs install uninstall clean help FORCE
+.PHONY: all deps test-deps lint-deps fuzz-deps run test test-build sanitize tsan debug release lint format docs install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 
 -include tests/fuzz/fuzz.mk
