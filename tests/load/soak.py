@@ -147,7 +147,7 @@ class Soak:
         events = [self.good_reload, self.broken_deploy, self.bad_settings, self.kill_9, self.kill_segv, self.stop_and_continue, self.kill_template,
                   self.one_more, self.one_less, self.upgrade, self.rotate, self.hang]
         self.server.start()
-        load = Load(self.server.address, CLIENTS, slow_seconds=SLOW_SECONDS, pause=0.01)
+        load = Load(self.server.address, CLIENTS, slow_seconds=SLOW_SECONDS, pause=0.01, allowed=('answered',))
         load.thread.start()
         for event in events:  # once each, so that all there is to allocate is allocated
             self.do(event)
