@@ -34,12 +34,12 @@ static void set_timer(struct server *s, uint64_t microseconds) {
     timerfd_settime(s->courier_timer_fd, 0, &t, NULL);
 }
 
-/* A machine or a process group that was suspended makes everybody late: what it slept is not the running requests'
- * fault. */
+/* A machine or a process group that was suspended makes everybody late, which is not the running requests' fault: they
+ * get their full timeout again, as from the arbiter. */
 static void forgive_suspension(struct server *s, uint64_t planned_ms) {
     if (s->now_ms < planned_ms + SUSPENDED_MS) return;
     for (struct list *node = s->served.next; node != &s->served; node = node->next)
-        CONTAINER_OF(node, struct conn, link)->exchange->served_ms += s->now_ms - planned_ms;
+        CONTAINER_OF(node, struct conn, link)->exchange->served_ms = s->now_ms;
 }
 
 void courier_arm(struct server *s) {

@@ -94,21 +94,27 @@ static void replace(struct arbiter *a, struct slot *old) {
     }
 }
 
+/* The one that has served longest: where all want it faster than one can be replaced, everybody gets a turn. */
+static struct slot *next_to_recycle(struct arbiter *a, const struct generation *g) {
+    struct slot *next = NULL;
+    EVERY_SLOT(a, s) {
+        bool wants = s->generation == g && s->state == SLOT_READY && s->recycling && !s->replacement;
+        if (wants && (!next || s->ready_ms < next->ready_ms)) next = s;
+    }
+    return next;
+}
+
 static void recycle(struct arbiter *a, struct generation *g) {
     unsigned under_way = 0, most = g->seats / 4 ? g->seats / 4 : 1;
     EVERY_SLOT(a, s)
     under_way += s->generation == g && (s->is_replacement || (s->recycling && s->state == SLOT_RETIRING));
-    EVERY_SLOT(a, s) {
-        if (s->generation != g || !slot_is_active(s)) continue;
-        if (s->replacement) {
-            replace(a, s);
-        } else if (s->recycling && s->state == SLOT_READY && under_way < most) {
-            struct slot *fresh = seating_assign(a, g, s->seat);
-            if (!fresh) return;
-            fresh->is_replacement = true;
-            s->replacement = fresh->index + 1;
-            under_way++;
-        }
+    EVERY_SLOT(a, s)
+    if (s->generation == g && slot_is_active(s) && s->replacement) replace(a, s);
+    for (struct slot *s; under_way < most && (s = next_to_recycle(a, g)); under_way++) {
+        struct slot *fresh = seating_assign(a, g, s->seat);
+        if (!fresh) return;
+        fresh->is_replacement = true;
+        s->replacement = fresh->index + 1;
     }
 }
 
