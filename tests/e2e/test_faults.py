@@ -175,8 +175,10 @@ def test_system_calls_of_a_kept_alive_request(cserve):
         process.wait(10)
     calls = re.findall(r'^\d+ +(\w+)\(', out.read_text(), re.M)
     counts = {name: calls.count(name) for name in set(calls)}
-    assert counts.get('recvfrom', 0) + counts.get('read', 0) <= 103, counts
+    assert counts['recvfrom'] <= 101, counts
     assert counts.get('sendto', 0) + counts.get('sendmsg', 0) + counts.get('writev', 0) <= 100, counts
-    assert len(calls) <= 320, counts
+    assert counts['epoll_wait'] <= 110, counts
+    # On a machine that is busy with other things strace may make the courier look after a request or two.
+    assert len(calls) <= 400, counts
     for name in ('epoll_ctl', 'fcntl', 'setsockopt', 'mmap', 'brk'):
-        assert counts.get(name, 0) <= 3, counts
+        assert counts.get(name, 0) <= 10, counts
