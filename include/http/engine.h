@@ -158,7 +158,8 @@ void server_poke(struct server *s);
 /* Is there something that the leader, who waits, must see? */
 bool server_leader_is_wanted(const struct server *s);
 void server_expire_timers(struct server *s);
-/* Handles one event of those that somebody has fetched; false if none is left. While nobody waits in loop_wait() on s->loop. */
+/* Handles one event of those that somebody has fetched; false if none is left. While nobody waits in loop_wait() on
+ * s->loop. */
 bool server_dispatch(struct server *s);
 uint64_t server_next_deadline(const struct server *s);
 /* From now to `wake_ms`, for epoll_wait(2). */
