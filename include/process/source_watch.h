@@ -15,11 +15,14 @@ struct source_watch {
     uint64_t due_ms; /* when the change counts: editors write in several steps. CLOCK_NEVER: nothing changed */
 };
 
-#define SOURCE_WATCH_INIT \
-    { -1, NULL, CLOCK_NEVER }
+// clang-format off
+#define SOURCE_WATCH_INIT {-1, NULL, CLOCK_NEVER}
+// clang-format on
 
 /* Begins anew with these settings, which must outlive it; off unless they say `reload`. */
 void source_watch_start(struct source_watch *w, const struct settings *s);
+/* As source_watch_start(), but what happened since the last look is not forgotten. */
+void source_watch_renew(struct source_watch *w, const struct settings *s, uint64_t now_ms);
 void source_watch_stop(struct source_watch *w);
 /* Reads what happened; sets due_ms if it concerns the application. */
 void source_watch_hear(struct source_watch *w, uint64_t now_ms);

@@ -135,7 +135,7 @@ static void commit(struct arbiter *a) {
     switch_log(a, s);
     privileges_give_logs(s);
     note_exit_command(a, s);
-    source_watch_start(&a->sources, s);
+    source_watch_renew(&a->sources, s, a->now_ms);
     sockets_store(&a->sockets);
     end_reload(a);
     command_run(a, s->exec_on_reload, "reload", NULL, 0);

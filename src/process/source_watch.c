@@ -100,3 +100,12 @@ void source_watch_hear(struct source_watch *w, uint64_t now_ms) {
         }
     }
 }
+
+void source_watch_renew(struct source_watch *w, const struct settings *s, uint64_t now_ms) {
+    struct source_watch fresh = SOURCE_WATCH_INIT;
+    source_watch_start(&fresh, s);
+    source_watch_hear(w, now_ms);
+    if (fresh.fd >= 0) fresh.due_ms = w->due_ms;
+    source_watch_stop(w);
+    *w = fresh;
+}
