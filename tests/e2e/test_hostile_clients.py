@@ -10,7 +10,7 @@ import pytest
 
 from support import ports, procfs, table
 from support.http import Connection, request
-from support.wait import SLOW, until
+from support.wait import LONG, SLOW, until
 
 NOFILE = ['/bin/sh', '-c', 'ulimit -n $(ulimit -H -n); exec "$@"', 'sh']
 
@@ -136,7 +136,7 @@ def test_a_pipeline_that_is_never_read_does_not_eat_memory(cserve, sanitized):
 
 
 def test_a_gigabyte_up_and_down_with_flat_memory(cserve, sanitized):
-    if sanitized or not os.environ.get('CSERVE_TEST_LONG'):
+    if sanitized or not LONG:
         pytest.skip('takes a while: CSERVE_TEST_LONG=1 runs it')
     server = cserve(settings={'limit_request_body': '2g'})
     worker = server.workers()[0]

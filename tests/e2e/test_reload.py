@@ -226,9 +226,10 @@ def application(environ, start_response):
     assert server.get('/').body == b'none'
     server.ini_env = {'COLOUR': 'green'}
     server.write_ini(workers=3, server_header='renamed')
+    old = server.workers()
     server.signal(signal.SIGHUP)
-    server.wait_workers(3)
-    until(lambda: server.get('/').body == b'green', 'the new environment')
+    server.wait_workers(3, without=old)
+    assert server.get('/').body == b'green'
     assert server.get('/')['Server'] == 'renamed'
 
 

@@ -2,7 +2,11 @@
 import os
 import time
 
-SLOW = float(os.environ.get('CSERVE_TEST_SLOW', '1'))
+# cserve takes every CSERVE_* for a setting: programs that a test starts without the fixture must not inherit ours.
+for _name in [n for n in os.environ if n.startswith('CSERVE_TEST_')]:
+    os.environ['E2E' + _name[len('CSERVE_TEST'):]] = os.environ.pop(_name)
+SLOW = float(os.environ.get('E2E_SLOW', '1'))
+LONG = bool(os.environ.get('E2E_LONG'))
 DEADLINE = 10 * SLOW
 
 
