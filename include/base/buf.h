@@ -13,8 +13,9 @@ struct buf {
     size_t cap;
 };
 
-#define BUF_INIT \
-    { NULL, 0, 0 }
+// clang-format off
+#define BUF_INIT {NULL, 0, 0}
+// clang-format on
 
 void buf_init(struct buf *b);
 /* Frees the memory and leaves an empty buffer that can be used again. */

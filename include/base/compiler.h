@@ -19,7 +19,9 @@
 #define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The struct that embeds `member` at `pointer`. */
-#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+// clang-format off
+#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+// clang-format on
 
 /* Unbounded writes and hidden state. snprintf, memcpy and struct buf do the same work in sight of a length. The
  * headers that declare them are included above: a poisoned name may not appear again. */

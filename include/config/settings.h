@@ -42,8 +42,8 @@ struct name_value_list {
 enum header_map { HEADER_MAP_DROP, HEADER_MAP_REFUSE };
 enum proxy_protocol { PROXY_OFF, PROXY_V1, PROXY_V2, PROXY_AUTO };
 
-#define UID_UNSET ((uid_t)-1)
-#define GID_UNSET ((gid_t)-1)
+#define UID_UNSET ((uid_t)UINT32_MAX)
+#define GID_UNSET ((gid_t)UINT32_MAX)
 
 struct settings {
     /* application */

@@ -14,8 +14,9 @@ struct pidfile {
     char *path;
 };
 
-#define PIDFILE_INIT \
-    { -1, NULL }
+// clang-format off
+#define PIDFILE_INIT {-1, NULL}
+// clang-format on
 
 /* Writes the file whole or not at all. -1 with a message that names the process which holds it, if one does. */
 int pidfile_take(struct pidfile *p, const char *path, char *error, size_t error_size);

@@ -1,9 +1,11 @@
 /* Timer queues: each is sorted because every timer in it lies the same time ahead when it is started. */
 #include "io/timer.h"
 
+#include "base/compiler.h"
+
 #include <stddef.h>
 
-#define TIMER_OF(node) ((struct timer *)((char *)(node)-offsetof(struct timer, link)))
+#define TIMER_OF(node) CONTAINER_OF(node, struct timer, link)
 
 void timer_queue_init(struct timer_queue *q, uint64_t duration_ms) {
     list_init(&q->timers);
