@@ -84,7 +84,7 @@ def test_100_megabytes_down_with_bounded_memory(cserve, sanitized):
             total += len(data)
         c.response(on_chunk=count)
     assert total == 100_000_000
-    assert sanitized or procfs.peak_rss(worker) - before < 8 * MEGABYTE
+    assert sanitized or procfs.peak_rss(worker) - before < 16 * MEGABYTE  # response_buffer, and what malloc makes of it
 
 
 def test_a_slow_reader_of_100_megabytes_with_bounded_memory(cserve, sanitized):
@@ -99,7 +99,7 @@ def test_a_slow_reader_of_100_megabytes_with_bounded_memory(cserve, sanitized):
         assert server.get('/').status == 200
         response = slow.response()
         assert len(response.body) == 100_000_000
-    assert sanitized or procfs.peak_rss(worker) - before < 8 * MEGABYTE
+    assert sanitized or procfs.peak_rss(worker) - before < 16 * MEGABYTE  # response_buffer, and what malloc makes of it
 
 
 def test_memory_stays_flat_over_many_requests(cserve, sanitized):
