@@ -34,7 +34,7 @@ struct conn {
     size_t unacknowledged; /* bytes in the socket when send_timeout began to count */
     uint32_t requests;     /* answered */
     enum conn_state state;
-    bool is_watched;   /* in the epoll set */
+    uint32_t watched;  /* what the epoll set has it for; 0: it is not in there */
     bool may_read;     /* the socket had more to read than was taken, or an event came while nobody read */
     bool is_gone;      /* reset, or shut in both directions */
     bool is_timed_out; /* the courier has answered, or found the response begun */
@@ -76,8 +76,9 @@ void conn_close(struct conn *c, enum close_reason reason);
 /* An answer of the engine's own as far as the socket takes it at once: for a connection that somebody else is going to
  * close. */
 void conn_send_text(struct conn *c, unsigned status);
-/* In the epoll set from now on, if it was not. */
+/* In the epoll set from now on, if it was not: for what the client sends; for room in the socket, too. */
 void conn_watch(struct conn *c);
+void conn_watch_output(struct conn *c);
 
 /* Serving thread (http/conn_serving.c): sends, keeps what does not go. `owner`, as in response_body(), owns the bytes
  * of vectors[owned]. */

@@ -68,16 +68,17 @@ struct server {
     pthread_t courier;
     bool has_courier;
     bool courier_ends;
-    bool courier_is_armed; /* its timer runs */
-    bool courier_leads;    /* every application thread is stuck: listeners are not watched */
-    bool courier_waits;    /* in loop_wait(), without the lock: its batch is its own */
-    int courier_timer_fd;
-    uint64_t courier_due_ms;          /* when it should fire at the latest */
-    uint64_t courier_nap_us;          /* what the timer is armed with */
-    uint64_t answered_at_arming;      /* `answered` then */
-    struct loop_source courier_waker; /* eventfd: calls it back when it leads */
-    struct loop courier_loop;         /* its own batch; application threads handle its events first */
-    struct loop_source taker;         /* config.handover_take_fd */
+    bool courier_is_armed;   /* its timer runs */
+    bool courier_is_for_one; /* it is disarmed as soon as somebody waits in the loop again */
+    bool courier_leads;      /* every application thread is stuck: listeners are not watched */
+    uint64_t courier_due_ms; /* when the timer should fire at the latest */
+    uint64_t courier_nap_us; /* what it is armed with */
+    uint64_t courier_armed_us;
+    uint64_t answered_at_arming; /* `answered` then */
+    struct loop courier_loop;    /* where the courier waits: for its timer, and for `loop` when it leads */
+    struct loop_source courier_timer;
+    struct loop_source courier_view; /* `loop` as seen from courier_loop */
+    struct loop_source taker;        /* config.handover_take_fd */
     bool taker_is_watched;
     uint64_t handover_again_ms; /* idle connections wait for room in the hand-over socket; 0: none */
     struct buf handover_buffer;
@@ -123,6 +124,8 @@ void accept_all(struct server *s);
 int courier_start(struct server *s);
 /* The last free application thread goes to work. */
 void courier_arm(struct server *s);
+/* An application thread is about to wait in the loop. */
+void courier_rest(struct server *s);
 /* An application thread has come back, and the courier leads. */
 void courier_recall(struct server *s);
 /* After the last server_run() has returned. */
@@ -155,12 +158,7 @@ bool handover_take(struct server *s);
 void server_expect_deadline(struct server *s, uint64_t deadline_ms);
 /* Ends the wait of one thread. */
 void server_poke(struct server *s);
-/* Is there something that the leader, who waits, must see? */
-bool server_leader_is_wanted(const struct server *s);
 void server_expire_timers(struct server *s);
-/* Handles one event of those that somebody has fetched; false if none is left. While nobody waits in loop_wait() on
- * s->loop. */
-bool server_dispatch(struct server *s);
 uint64_t server_next_deadline(const struct server *s);
 /* From now to `wake_ms`, for epoll_wait(2). */
 int server_wait_milliseconds(const struct server *s, uint64_t wake_ms);

@@ -1,8 +1,6 @@
 /* An epoll(7) loop that hands out one event at a time, so that any thread may go on with a batch another one fetched.
  *
- * The caller guards it with its own lock; only loop_wait() may run without, by one thread at a time for each struct
- * loop. Several loops may share one epoll descriptor (loop_share): whoever called epoll_wait(2) last gets the next
- * event first.
+ * The caller guards it with its own lock; only loop_wait() may run without, by one thread at a time.
  *
  * A batch may hold an event for a source that was removed since. loop_remove() therefore moves the source on to its
  * next generation, and loop_dispatch() drops events of an earlier one; for that the source's memory must remain a
@@ -25,24 +23,21 @@ struct loop_source {
 
 struct loop {
     int epoll_fd;
-    bool is_shared; /* the descriptor is another loop's */
-    int count;      /* events in the batch */
-    int next;       /* the first one that was not handed out yet */
+    int count; /* events in the batch */
+    int next;  /* the first one that was not handed out yet */
     struct epoll_event batch[LOOP_BATCH];
 };
 
 /* -1 with errno. */
 int loop_init(struct loop *l);
-/* A second batch for the same descriptor, which stays the owner's. */
-void loop_share(struct loop *l, const struct loop *owner);
 void loop_release(struct loop *l);
 /* `events` as in epoll_ctl(2), EPOLLET and EPOLLEXCLUSIVE included. -1 with errno. */
 int loop_add(struct loop *l, struct loop_source *source, uint32_t events);
 int loop_modify(struct loop *l, struct loop_source *source, uint32_t events);
 int loop_remove(struct loop *l, struct loop_source *source);
-/* Waits for the next batch of at most `most` events; only when the last one is drained. -1 waits for ever; a signal
- * ends it with an empty batch. */
-void loop_wait(struct loop *l, int most, int timeout_ms);
+/* Waits for the next batch; only when the last one is drained. -1 waits for ever; a signal ends it with an empty
+ * batch. */
+void loop_wait(struct loop *l, int timeout_ms);
 /* Handles the next event of the batch; false if there is none. */
 bool loop_dispatch(struct loop *l);
 

@@ -17,7 +17,7 @@
 #define MOVE_ON_EVERY 64 /* requests */
 #define MOVE_ON_FIRST 1  /* soon: whoever woke up first has accepted a whole burst */
 #define READS_A_TURN  8  /* so that one uploader does not starve the others */
-#define EVENTS        (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define INPUT         (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 static void conn_feed(struct conn *c, struct buf *from);
 static void conn_read(struct conn *c);
@@ -27,10 +27,29 @@ static void conn_expect(struct conn *c, struct timer_queue *queue) {
     server_expect_deadline(c->server, c->timer.deadline_ms);
 }
 
+static void watch(struct conn *c, uint32_t events) {
+    struct loop *l = &c->server->loop;
+    events |= c->watched;
+    if (events == c->watched) return;
+    if ((c->watched ? loop_modify : loop_add)(l, &c->source, events)) {
+        log_error("cannot watch a connection: %s", strerror(errno));
+        return;
+    }
+    c->watched = events;
+}
+
+/* Without EPOLLOUT, which nearly every socket would report at once, and nearly no connection waits for. */
 void conn_watch(struct conn *c) {
-    if (c->is_watched) return;
-    c->is_watched = loop_add(&c->server->loop, &c->source, EVENTS) == 0;
-    if (!c->is_watched) log_error("cannot watch a connection: %s", strerror(errno));
+    watch(c, INPUT);
+}
+
+void conn_watch_output(struct conn *c) {
+    watch(c, INPUT | EPOLLOUT);
+}
+
+/* An edge is not repeated; registering anew brings one if there is more to read. */
+static void conn_rewatch(struct conn *c) {
+    if (c->watched) loop_modify(&c->server->loop, &c->source, c->watched);
 }
 
 void conn_close(struct conn *c, enum close_reason reason) {
@@ -38,7 +57,7 @@ void conn_close(struct conn *c, enum close_reason reason) {
     (void)reason;
     timer_stop(&c->timer);
     list_unlink(&c->link);
-    if (c->is_watched) loop_remove(&s->loop, &c->source);
+    if (c->watched) loop_remove(&s->loop, &c->source);
     fd_close(&c->source.fd);
     output_clear(&c->output, server_release(s));
     buf_release(&c->pending);
@@ -59,7 +78,7 @@ static void conn_linger_read(struct conn *c) {
         conn_close(c, CLOSE_DONE);
         return;
     }
-    if (n > 0) loop_modify(&s->loop, &c->source, EVENTS);
+    if (n > 0) conn_rewatch(c);
     conn_expect(c, &s->queues[QUEUE_LINGER]);
 }
 
@@ -109,7 +128,7 @@ static void conn_flush(struct conn *c) {
     case OUTPUT_BLOCKED:
         c->state = CONN_FLUSHING;
         c->unacknowledged = fd_unacknowledged(c->source.fd);
-        conn_watch(c);
+        conn_watch_output(c);
         conn_expect(c, &c->server->queues[QUEUE_SEND]);
         return;
     case OUTPUT_BROKEN: conn_close(c, CLOSE_BROKEN);
@@ -272,8 +291,7 @@ static void conn_read(struct conn *c) {
     struct server *s = c->server;
     for (int i = 0; c->state == CONN_IDLE || c->state == CONN_READING; i++) {
         if (i == READS_A_TURN) {
-            /* An edge is not repeated: registering anew brings one if there is more. */
-            if (c->is_watched) loop_modify(&s->loop, &c->source, EVENTS);
+            conn_rewatch(c);
             return;
         }
         buf_reserve(&s->scratch, READ_BYTES);

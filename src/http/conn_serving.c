@@ -86,7 +86,7 @@ static bool queue_settle(struct conn *c) {
     struct server *s = c->server;
     c->has_queued = true;
     enum output_result result = output_flush(&c->output, c->source.fd, server_release(s));
-    if (result == OUTPUT_BLOCKED) conn_watch(c);
+    if (result == OUTPUT_BLOCKED) conn_watch_output(c);
     if (result == OUTPUT_DONE) c->has_queued = false;
     bool has_room = output_has_room(&c->output, s->settings);
     pthread_mutex_unlock(&s->lock);

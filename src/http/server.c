@@ -123,13 +123,14 @@ int server_wait_milliseconds(const struct server *s, uint64_t wake_ms) {
 static void lead(struct server *s) {
     server_expire_timers(s);
     if (!list_is_empty(&s->ready) || s->is_stopped) return;
+    courier_rest(s);
     s->wake_ms = server_next_deadline(s);
     int timeout_ms = server_wait_milliseconds(s, s->wake_ms);
     s->is_polling = true;
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
     server_flush_log(s);
-    loop_wait(&s->loop, LOOP_BATCH, timeout_ms);
+    loop_wait(&s->loop, timeout_ms);
     pthread_mutex_lock(&s->lock);
     s->is_polling = false;
     s->now_ms = clock_mono_coarse_ms();
@@ -147,15 +148,6 @@ static bool is_drained(const struct server *s) {
     return s->is_draining && s->conn_count == 0;
 }
 
-bool server_leader_is_wanted(const struct server *s) {
-    return s->is_polling && (s->ready_count || s->is_stopped || is_drained(s));
-}
-
-/* The courier's batch first: its events are the older ones. */
-bool server_dispatch(struct server *s) {
-    return (!s->courier_waits && loop_dispatch(&s->courier_loop)) || loop_dispatch(&s->loop);
-}
-
 /* Somebody must lead while the others are busy. */
 static void pass_on(struct server *s) {
     if (s->followers && !s->is_polling) pthread_cond_signal(&s->work);
@@ -171,7 +163,7 @@ void server_run(struct server *s, unsigned thread) {
             pass_on(s);
             serve(s, c, thread);
         } else if (s->is_polling) follow(s);
-        else if (!server_dispatch(s)) lead(s);
+        else if (!loop_dispatch(&s->loop)) lead(s);
     }
     s->runners--;
     pthread_cond_broadcast(&s->work);

@@ -15,19 +15,12 @@ static uint64_t tag_of(const struct loop_source *source) {
 
 int loop_init(struct loop *l) {
     l->count = l->next = 0;
-    l->is_shared = false;
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     return l->epoll_fd < 0 ? -1 : 0;
 }
 
-void loop_share(struct loop *l, const struct loop *owner) {
-    l->count = l->next = 0;
-    l->is_shared = true;
-    l->epoll_fd = owner->epoll_fd;
-}
-
 void loop_release(struct loop *l) {
-    if (!l->is_shared) fd_close(&l->epoll_fd);
+    fd_close(&l->epoll_fd);
 }
 
 static int control(struct loop *l, int operation, struct loop_source *source, uint32_t events) {
@@ -48,8 +41,8 @@ int loop_remove(struct loop *l, struct loop_source *source) {
     return control(l, EPOLL_CTL_DEL, source, 0);
 }
 
-void loop_wait(struct loop *l, int most, int timeout_ms) {
-    int n = epoll_wait(l->epoll_fd, l->batch, most, timeout_ms);
+void loop_wait(struct loop *l, int timeout_ms) {
+    int n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, timeout_ms);
     l->next = 0;
     l->count = n > 0 ? n : 0;
 }
