@@ -18,6 +18,10 @@ char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* NULL is allowed. */
 void mem_free(void *pointer);
 
+/* Unmaps the pages of program text that have been read in: what runs next comes back from the page cache, what ran for
+ * the start alone stays out of this process' resident memory. For a process that seldom does anything. */
+void mem_drop_text(void);
+
 #define MEM_NEW(type) ((type *)mem_zalloc(1, sizeof(type)))
 
 #endif

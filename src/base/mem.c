@@ -4,9 +4,11 @@
 
 #include "base/compiler.h"
 
+#include <link.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static COLD noreturn void exhausted(void) {
@@ -61,4 +63,20 @@ char *mem_printf(const char *format, ...) {
 
 void mem_free(void *pointer) {
     free(pointer);
+}
+
+/* A segment that may not be written has nothing that the file has not. */
+static int drop_read_only_segments(struct dl_phdr_info *object, size_t size UNUSED, void *context UNUSED) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        if (segment->p_type != PT_LOAD || segment->p_flags & PF_W) continue;
+        uintptr_t from = (object->dlpi_addr + segment->p_vaddr) & ~(page - 1);
+        madvise((void *)from, object->dlpi_addr + segment->p_vaddr + segment->p_memsz - from, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void mem_drop_text(void) {
+    dl_iterate_phdr(drop_read_only_segments, NULL);
 }

@@ -4,6 +4,7 @@
  * poll(2). */
 #include "process/arbiter.h"
 
+#include "base/mem.h"
 #include "io/signals.h"
 #include "process/daemon.h"
 #include "process/privileges.h"
@@ -49,6 +50,7 @@ void arbiter_is_up(struct arbiter *a) {
         if (!strcmp(a->open_errorlog, "-")) log_open("-");
     }
     command_run(a, a->current->settings->exec_when_ready, "when_ready", NULL, 0);
+    mem_drop_text();
 }
 
 /* ---- ending ---- */

@@ -150,6 +150,7 @@ void reload_collect(struct arbiter *a) {
         if (!a->ending) log_info("generation %u is gone", g->id);
         if (a->sources.settings == g->settings) source_watch_stop(&a->sources);
         generation_free(g, &a->sockets, true);
+        mem_drop_text();
     }
 }
 

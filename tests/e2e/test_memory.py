@@ -1,6 +1,7 @@
 """Large bodies up and down with bounded memory."""
 import hashlib
 import os
+import signal
 
 import pytest
 
@@ -131,11 +132,13 @@ def test_memory_stays_flat_over_many_connections(cserve, sanitized):
     assert sanitized or procfs.rss(worker) - before < MEGABYTE
 
 
-def test_the_arbiter_is_small(cserve, sanitized):
+def test_the_arbiter_is_small_after_a_start_and_after_a_reload(cserve, sanitized):
     server = cserve(workers=2)
-    if not sanitized:
-        assert procfs.rss(server.pid) < 8 * MEGABYTE
-        assert procfs.pss(server.pid) < 3 * MEGABYTE
+    for turn in range(2):
+        assert sanitized or procfs.rss(server.pid) < 2.5 * MEGABYTE
+        mark = server.log_mark()
+        server.signal(signal.SIGHUP)
+        server.wait_for_log(f'generation {turn + 1} is gone', since=mark)
 
 
 def test_the_arbiter_has_no_interpreter_and_no_threads(cserve):

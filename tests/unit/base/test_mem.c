@@ -83,12 +83,24 @@ static void test_exhaustion_aborts(void **state) {
     }
 }
 
+static void test_dropped_text_comes_back(void **state) {
+    (void)state;
+    static int written = 1;
+    written = 2;
+    mem_drop_text();
+    assert_int_equal(written, 2);
+    char *copy = mem_strdup("read-only");
+    assert_string_equal(copy, "read-only");
+    mem_free(copy);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_is_something),
         cmocka_unit_test(test_zalloc_is_zero),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_exhaustion_aborts),
+        cmocka_unit_test(test_dropped_text_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
