@@ -138,6 +138,12 @@ tsan: test-deps
 	@$(BUILD_ALL) MODE=tsan test-build
 	@UNIT_ONLY=1 scripts/run-tests build/tsan
 
+# Load, deploys good and bad, kills, upgrades: the figures balance at the end, or it is red.
+MINUTES ?= 30
+soak: test-deps
+	@$(BUILD_ALL) all
+	@$(PYTHON) tests/load/soak.py --minutes $(MINUTES) --binary $(BUILD)/cserve
+
 debug release:
 	@$(BUILD_ALL) MODE=$@ all
 
@@ -177,6 +183,7 @@ help:
 	@echo '                  TEST_OPTIONS="-k reload" goes to pytest'
 	@echo 'make sanitize     the unit tests and the core of the end-to-end tests under ASan and UBSan'
 	@echo 'make tsan         the unit tests, the engine with many threads among them, under ThreadSanitizer'
+	@echo 'make soak         a server under load while everything happens to it, MINUTES=30; prints the figures'
 	@echo 'make lint         clang-format, clang-tidy, cppcheck        make format    rewrites the sources in our format'
 	@echo 'make debug        build/debug/cserve                        make release   build/release/cserve: -O3 and LTO'
 	@echo 'make install      PREFIX=/usr/local DESTDIR= MODE=release   make uninstall removes it'
@@ -184,7 +191,7 @@ help:
 	@echo 'make clean        removes build/'
 
 FORCE:
-.PHONY: all deps test-deps lint-deps fuzz-deps run test test-build sanitize tsan debug release lint format docs install uninstall clean help FORCE
+.PHONY: all deps test-deps lint-deps fuzz-deps run test test-build sanitize tsan soak debug release lint format docs install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 
 -include tests/fuzz/fuzz.mk

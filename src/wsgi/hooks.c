@@ -8,6 +8,8 @@
 #include "stand_ins.h"
 #include "wsgi/wsgi.h"
 
+#include <signal.h>
+
 enum { PRE_REQUEST = WSGI_WORKER_EXIT + 1, POST_REQUEST, HOOK_COUNT };
 
 static const struct {
@@ -99,6 +101,28 @@ int wsgi_run_hook(enum wsgi_hook hook, unsigned seat, uint64_t age) {
     int failed = run(hook, seat, age);
     if (was_away) gil_let_go(t);
     return failed;
+}
+
+/* ---- worker_abort ---- */
+
+/* Runs when the main thread comes to execute Python again; the process then ends as if there had been no hook. */
+static PyObject *on_abort(PyObject *self UNUSED, PyObject *arguments UNUSED) {
+    run(WSGI_WORKER_ABORT, hooks.seat, hooks.age);
+    signal(SIGABRT, SIG_DFL);
+    raise(SIGABRT);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef on_abort_method = {"on_abort", on_abort, METH_VARARGS, NULL};
+
+int hooks_handle_abort(void) {
+    if (!hooks.functions[WSGI_WORKER_ABORT]) return 0;
+    PyObject *module = PyImport_ImportModule("signal"), *handler = PyCFunction_New(&on_abort_method, NULL);
+    PyObject *result = module && handler ? PyObject_CallMethod(module, "signal", "iO", SIGABRT, handler) : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(handler);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
 }
 
 /* ---- around requests ---- */

@@ -9,6 +9,9 @@
 
 /* Imports the module, if there is one. -1 after logging why. */
 int hooks_init(const struct settings *s);
+/* Has SIGABRT call worker_abort, if there is one, in the main thread once that executes Python; the process ends then.
+ * -1 with an exception. */
+int hooks_handle_abort(void);
 /* Is there a pre_request or a post_request? Without, a request pays for this question only. */
 bool hooks_are_present(void);
 void hooks_before_request(struct exchange *x);

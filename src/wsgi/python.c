@@ -76,12 +76,16 @@ static int initialise(const struct settings *s, const char *python) {
 
 /* ---- what happens once it runs ---- */
 
-static int enable_faulthandler(void) {
+/* Behind its own handler for SIGABRT comes the one that it finds: worker_abort's, once the hooks are imported. */
+static void enable_faulthandler(void) {
     PyObject *module = PyImport_ImportModule("faulthandler");
-    PyObject *result = module ? PyObject_CallMethod(module, "enable", "ii", log_fd(), 1) : NULL;
-    Py_XDECREF(result);
+    PyObject *disabled = module ? PyObject_CallMethod(module, "disable", NULL) : NULL;
+    bool is_ready = disabled && hooks_handle_abort() == 0;
+    PyObject *enabled = is_ready ? PyObject_CallMethod(module, "enable", "ii", log_fd(), 1) : NULL;
+    Py_XDECREF(enabled);
+    Py_XDECREF(disabled);
     Py_XDECREF(module);
-    return result ? 0 : -1;
+    if (!enabled) exception_log(LOG_LEVEL_WARNING, "no Python stack will be logged when a worker crashes or hangs");
 }
 
 /* Inserts a directory, unless it is there already, and moves *at behind it. */
@@ -123,8 +127,7 @@ static int prepare(const struct settings *s) {
         file_wrapper_init(s->sendfile) || environ_init(s) || gateway_init(s))
         return -1;
     if (s->capture_output && (flush_lines("stdout") || flush_lines("stderr"))) return -1;
-    if (enable_faulthandler())
-        exception_log(LOG_LEVEL_WARNING, "no Python stack will be logged when a worker crashes or hangs");
+    enable_faulthandler();
     app_thread_adopt_main();
     return app_thread_self() ? 0 : -1;
 }
@@ -141,7 +144,9 @@ int wsgi_start(const struct settings *s) {
         exception_log(LOG_LEVEL_ERROR, "cannot prepare the interpreter");
         return -1;
     }
-    return hooks_init(s);
+    if (hooks_init(s)) return -1;
+    if (s->hooks) enable_faulthandler();
+    return 0;
 }
 
 /* ---- around fork ---- */

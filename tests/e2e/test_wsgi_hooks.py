@@ -89,3 +89,40 @@ def test_a_hooks_module_that_is_not_there(cserve):
     server = cserve(app=APP, settings={'hooks': 'nosuchhooks'}, start=False)
     assert server.run_to_end() == 3
     assert "cannot import the hooks module 'nosuchhooks'" in server.log()
+
+
+HANGS = """
+import itertools, time
+
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/sleep':
+        time.sleep(60)
+    if environ['PATH_INFO'] == '/gil':
+        sum(itertools.repeat(1, 10 ** 13))  # never looks for a signal
+    start_response('200 OK', [])
+    return [b'hello']
+"""
+
+
+@pytest.mark.parametrize('preload', ['false', 'true'])
+def test_worker_abort_runs_in_a_hung_worker(cserve, preload):
+    server = start(cserve, 'def worker_abort(worker):\n    worker.log.error("hook worker_abort %d", worker.pid)\n', timeout='1', preload_app=preload)
+    server.write_app(HANGS)
+    server.start()
+    worker, = server.workers()
+    assert server.get('/sleep').status == 504
+    server.wait_for_log(f'hook worker_abort {worker}')
+    server.wait_for_log('killed by cserve: timeout')
+    log = server.log()
+    assert log.index('in application') < log.index('hook worker_abort') < log.index('killed by cserve: timeout')
+    assert server.get('/').body == b'hello'
+
+
+def test_a_worker_that_cannot_run_worker_abort_is_killed_all_the_same(cserve):
+    server = start(cserve, 'def worker_abort(worker):\n    worker.log.error("hook worker_abort")\n', timeout='1')
+    server.write_app(HANGS)
+    server.start()
+    assert server.get('/gil').status == 504
+    server.wait_for_log('killed by cserve: timeout')
+    assert 'hook worker_abort' not in server.log()
+    assert server.get('/').body == b'hello'

@@ -12,6 +12,7 @@ place, a log rotation, a hung request, a template killed. At the end the books m
 Prints the figures as JSON; exit status 0 if all is well."""
 import argparse
 import json
+import os
 import random
 import signal
 import sys
@@ -141,7 +142,7 @@ class Soak:
 
     def measure(self):
         self.settle()
-        return {'descriptors': len(procfs.descriptors(self.server.pid)), 'rss': procfs.rss(self.server.pid)}
+        return {'descriptors': len(procfs.descriptors(self.server.pid)), 'memory': procfs.own_memory(self.server.pid)}
 
     def run(self, minutes):
         events = [self.good_reload, self.broken_deploy, self.bad_settings, self.kill_9, self.kill_segv, self.stop_and_continue, self.kill_template,
@@ -174,8 +175,8 @@ class Soak:
             faults.append('more requests lost than could be under way')
         if last['descriptors'] > first['descriptors'] + 2:
             faults.append(f"descriptors of the arbiter: {first['descriptors']}, then {last['descriptors']}")
-        if last['rss'] > first['rss'] + (1 << 20):
-            faults.append(f"memory of the arbiter: {first['rss']}, then {last['rss']}")
+        if last['memory'] > first['memory'] + (1 << 18):
+            faults.append(f"memory of the arbiter: {first['memory']}, then {last['memory']}")
         zombies = [p for p in procfs.children(self.server.pid) if (procfs.stat(p) or 'xZ')[1] == 'Z']
         if zombies:
             faults.append(f'zombies: {zombies}')
@@ -201,7 +202,7 @@ def soak(minutes, binary=None, seed=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--minutes', type=float, default=30)
-    parser.add_argument('--binary')
+    parser.add_argument('--binary', type=os.path.abspath)
     parser.add_argument('--seed', type=int, default=None)
     options = parser.parse_args()
     result = soak(options.minutes, options.binary, options.seed)

@@ -65,6 +65,11 @@ def rss(pid):
     return _kilobytes(f'/proc/{pid}/status', 'VmRSS')
 
 
+def own_memory(pid):
+    """Without pages of files, which come and go with what runs."""
+    return _kilobytes(f'/proc/{pid}/status', 'RssAnon')
+
+
 def peak_rss(pid):
     return _kilobytes(f'/proc/{pid}/status', 'VmHWM')
 
