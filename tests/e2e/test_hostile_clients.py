@@ -1,15 +1,11 @@
-"""Clients that are slow, many, or stuck cost bytes, not workers. And what nginx makes of ambiguous requests."""
-import os
-import re
-import shutil
+"""Clients that are slow, many, or stuck cost bytes, not workers."""
 import socket
-import subprocess
 import time
 
 import pytest
 
-from support import ports, procfs, table
-from support.http import Connection, request
+from support import procfs
+from support.http import request
 from support.wait import LONG, SLOW, until
 
 NOFILE = ['/bin/sh', '-c', 'ulimit -n $(ulimit -H -n); exec "$@"', 'sh']
@@ -156,96 +152,3 @@ def test_a_gigabyte_up_and_down_with_flat_memory(cserve, sanitized):
         c.response(on_chunk=count)
         assert total == 1 << 30
     assert procfs.peak_rss(worker) - before < 16 << 20
-
-
-# ---- behind nginx ----
-
-NGINX = '''
-daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx.log; {user}
-events {{ worker_connections 256; }}
-http {{
-    access_log {dir}/access.log;
-    client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;
-    upstream app {{ server unix:{socket}; keepalive 8; }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto https;
-        }}
-    }}
-}}
-'''
-
-
-class Nginx:
-    """nginx's real package in front of a server on a unix socket."""
-
-    def __init__(self, binary, server):
-        self.directory = server.directory / 'nginx'
-        self.directory.mkdir()
-        self.port = ports.reserve()
-        self.address = ('127.0.0.1', self.port)
-        user = 'user root;' if os.geteuid() == 0 else ''
-        conf = self.directory / 'nginx.conf'
-        conf.write_text(NGINX.format(dir=self.directory, socket=server.address, port=self.port, user=user))
-        self.process = subprocess.Popen([binary, '-p', str(self.directory), '-c', str(conf)], stderr=subprocess.DEVNULL, start_new_session=True)
-        until(self.answers, 'nginx')
-
-    def answers(self):
-        assert self.process.poll() is None, (self.directory / 'nginx.log').read_text()
-        try:
-            socket.create_connection(self.address).close()
-            return True
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
-        ports.release(self.port)
-
-
-@pytest.fixture(scope='module')
-def fronted(module_cserve):
-    binary = shutil.which('nginx') or shutil.which('nginx', path='/usr/sbin:/sbin')
-    if not binary:
-        pytest.skip('nginx is not installed')
-    server = module_cserve(bind='unix', wsgi_app='witness:application')
-    nginx = Nginx(binary, server)
-    yield server, nginx
-    nginx.stop()
-
-
-def test_through_nginx(fronted):
-    import json
-    _, nginx = fronted
-    with Connection(nginx.address) as c:
-        for i in range(5):
-            response = c.get(f'/p{i}?q', method='POST', body=b'abc')
-            seen = json.loads(response.body)
-            assert seen['path'] == f'/p{i}' and seen['body'] == 'abc' and seen['scheme'] == 'https'
-            assert seen['HTTP_X_FORWARDED_FOR'] == '127.0.0.1'
-
-
-AMBIGUOUS = [r for r in table.rows() if r.topic in ('length', 'coding', 'chunks') and not r.is_cut and len(r.data) < 4000]
-
-
-def test_never_two_requests_where_nginx_saw_one(fronted):
-    """The same bytes through nginx: the application must not see more requests than nginx passed on, whatever nginx made of them."""
-    server, nginx = fronted
-    import json
-    for row in AMBIGUOUS:
-        with Connection(nginx.address, timeout=3 * SLOW) as c:
-            c.send(row.data)
-            c.half_close()
-            try:
-                c.rest()
-            except (TimeoutError, ConnectionResetError):
-                pass
-    with server.connect() as c:
-        calls = json.loads(c.get('/calls-of?').body)
-    passed = [line for line in (nginx.directory / 'access.log').read_text().splitlines() if line.startswith('127')]
-    assert len(calls) > 20, 'too few came through to say anything'
-    assert not [path for path in calls if 'evil' in path and not re.search(r'GET /evil', '\n'.join(passed))]
-    assert len(calls) <= len(passed), f'{len(calls)} calls, {len(passed)} requests that nginx saw'
