@@ -6,6 +6,7 @@
 #include "io/listener.h"
 #include "process/links.h"
 #include "process/scoreboard.h"
+#include "process/source_watch.h"
 
 #include <signal.h>
 
@@ -16,6 +17,7 @@ struct worker {
     size_t listener_count;
     struct access_log *access_log; /* NULL: none */
     struct links *links;
+    struct source_watch *sources; /* open in development alone */
     struct row *row;
     unsigned seat;
     uint64_t age;              /* how many workers were started before it */
@@ -28,6 +30,8 @@ struct worker {
 /* Serves until it is told to leave; the exit status is 0, or before it was ready EXIT_BOOT or EXIT_APP. `mask` is the
  * one from before the fork, which happened with every signal blocked. */
 noreturn void worker_main(const struct worker *w, const sigset_t *mask);
+/* Development: the arbiter hears of changes to whatever this process imports. Before the application is loaded. */
+void worker_follow_imports(const struct worker *w);
 /* --check-config: imports the application and exits with 0, EXIT_BOOT or EXIT_APP. */
 noreturn void worker_check(const struct settings *s);
 

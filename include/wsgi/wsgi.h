@@ -18,6 +18,9 @@ int wsgi_start(const struct settings *s);
 /* Imports settings->wsgi_app and finds the callable. -1 after logging why, with the application's traceback if its code
  * raised, else what to write instead (no such module, no such attribute: the nearest one, not callable). */
 int wsgi_load(const struct settings *s);
+/* Development: from now on `on_file` hears the source file of every imported module, after wsgi_load(), also a failed
+ * one, and after a request that imported more; one file may be told again. Before wsgi_load(). */
+void wsgi_follow_imports(void (*on_file)(void *ctx, const char *path), void *ctx);
 /* The gateway for the loaded application. `is_multiprocess` becomes wsgi.multiprocess. */
 const struct handler *wsgi_handler(const struct settings *s, bool is_multiprocess);
 

@@ -98,6 +98,7 @@ static void load_once(const struct nursery *n, const sigset_t *mask) {
     child_become_application(s, w->open_errorlog);
     child_follow_arbiter(w->links);
     if (wsgi_start(s)) _exit(EXIT_BOOT);
+    worker_follow_imports(w);
     wsgi_run_hook(WSGI_ON_STARTING, 0, 0);
     if (wsgi_load(s)) _exit(EXIT_APP);
     warn_of_threads();

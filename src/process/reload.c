@@ -71,7 +71,7 @@ void reload_begin(struct arbiter *a) {
 void reload_because_of_sources(struct arbiter *a) {
     if (a->sources.due_ms > a->now_ms) return;
     a->sources.due_ms = CLOCK_NEVER;
-    source_watch_start(&a->sources, a->sources.settings);
+    source_watch_follow(&a->sources, a->sources.settings);
     reload_begin(a);
 }
 
@@ -135,7 +135,7 @@ static void commit(struct arbiter *a) {
     switch_log(a, s);
     privileges_give_logs(s);
     note_exit_command(a, s);
-    source_watch_renew(&a->sources, s, a->now_ms);
+    source_watch_follow(&a->sources, s);
     sockets_store(&a->sockets);
     end_reload(a);
     command_run(a, s->exec_on_reload, "reload", NULL, 0);

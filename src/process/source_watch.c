@@ -29,13 +29,13 @@ static bool is_virtual_environment(const char *path) {
     return !access(marker, F_OK);
 }
 
-static void add_directory(struct source_watch *w, const char *path) {
+static void add_directory(const struct source_watch *w, const char *path) {
     if (inotify_add_watch(w->fd, path, CHANGES | IN_ONLYDIR | IN_DONT_FOLLOW) >= 0 || errno != ENOSPC) return;
     log_warning("cannot watch '%s' for changes: fs.inotify.max_user_watches is reached; its changes go unnoticed",
                 path);
 }
 
-static void add_tree(struct source_watch *w, const char *path, int depth) {
+static void add_tree(const struct source_watch *w, const char *path, int depth) {
     char child[PATH_MAX];
     const struct dirent *entry;
     DIR *directory = opendir(path);
@@ -49,26 +49,28 @@ static void add_tree(struct source_watch *w, const char *path, int depth) {
     closedir(directory);
 }
 
-/* The directory of a file or pattern whose name alone holds the wildcards. */
-static void add_parent(struct source_watch *w, const char *pattern) {
-    const char *slash = strrchr(pattern, '/');
-    char *parent = slash ? mem_strndup(pattern, slash == pattern ? 1 : (size_t)(slash - pattern)) : mem_strdup(".");
+/* A pattern may have wildcards in its name alone. */
+void source_watch_add(const struct source_watch *w, const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *parent = slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");
     add_directory(w, parent);
     mem_free(parent);
 }
 
-void source_watch_start(struct source_watch *w, const struct settings *s) {
-    source_watch_stop(w);
+void source_watch_follow(struct source_watch *w, const struct settings *s) {
     w->settings = s;
-    if (!s->reload) return;
-    w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (!s->reload) {
+        source_watch_stop(w);
+        return;
+    }
+    if (w->fd < 0) w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (w->fd < 0) {
         log_warning("cannot watch the source files: %s; send SIGHUP after a change", strerror(errno));
         return;
     }
     add_tree(w, s->chdir ? s->chdir : ".", 0);
     for (size_t i = 0; i < s->pythonpath.count; i++) add_tree(w, s->pythonpath.items[i], 0);
-    for (size_t i = 0; i < s->reload_extra_files.count; i++) add_parent(w, s->reload_extra_files.items[i]);
+    for (size_t i = 0; i < s->reload_extra_files.count; i++) source_watch_add(w, s->reload_extra_files.items[i]);
 }
 
 void source_watch_stop(struct source_watch *w) {
@@ -99,13 +101,4 @@ void source_watch_hear(struct source_watch *w, uint64_t now_ms) {
                 w->due_ms = now_ms + QUIET_MS;
         }
     }
-}
-
-void source_watch_renew(struct source_watch *w, const struct settings *s, uint64_t now_ms) {
-    struct source_watch fresh = SOURCE_WATCH_INIT;
-    source_watch_start(&fresh, s);
-    source_watch_hear(w, now_ms);
-    if (fresh.fd >= 0) fresh.due_ms = w->due_ms;
-    source_watch_stop(w);
-    *w = fresh;
 }

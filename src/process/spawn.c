@@ -15,7 +15,7 @@ static void close_in_child(struct arbiter *a, const struct generation *g) {
     pidfile_forget(&a->pidfile);
     notify_stop(&a->notify);
     oom_watch_stop(&a->oom);
-    source_watch_stop(&a->sources);
+    if (!g->settings->reload) source_watch_stop(&a->sources);
     fd_close(&a->report_fd);
     fd_close(&a->board_fd);
     fd_close(&a->start_directory_fd);
@@ -32,6 +32,7 @@ static struct worker prototype(struct arbiter *a, const struct generation *g) {
                            .listener_count = g->sockets.count,
                            .access_log = g->access_log,
                            .links = &a->links,
+                           .sources = &a->sources,
                            .open_errorlog = a->open_errorlog};
 }
 

@@ -146,7 +146,7 @@ int arbiter_run(int argc, char **argv, struct settings *settings) {
     oom_watch_start(&a->oom);
     take_signals(a);
     proctitle_set("cserve: master [%s]", generation_name(a->current));
-    source_watch_start(&a->sources, a->current->settings);
+    source_watch_follow(&a->sources, a->current->settings);
     if (!a->is_up) announce(a);
     int status = arbiter_loop(a);
     pidfile_drop(&a->pidfile);

@@ -126,7 +126,16 @@ static void join_threads(struct service *service, const struct handler *handler)
 
 /* ---- start and end ---- */
 
+static void watch_file(void *ctx, const char *path) {
+    source_watch_add(ctx, path);
+}
+
+void worker_follow_imports(const struct worker *w) {
+    if (w->sources->fd >= 0) wsgi_follow_imports(watch_file, w->sources);
+}
+
 static void load_application(const struct worker *w) {
+    worker_follow_imports(w);
     if (w->is_silent) log_set_level((enum log_level)(LOG_LEVEL_CRITICAL + 1));
     if (wsgi_load(w->settings)) _exit(EXIT_APP);
     log_set_level(w->settings->loglevel);

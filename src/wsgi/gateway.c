@@ -10,6 +10,7 @@
 #include "environ.h"
 #include "exception.h"
 #include "hooks.h"
+#include "imports.h"
 #include "input.h"
 #include "kept.h"
 #include "module.h"
@@ -169,6 +170,7 @@ static void serve_with_gil(struct app_thread *t, struct exchange *x) {
         if (UNLIKELY(hooks_are_present())) hooks_before_request(x);
         run_application(t);
         if (UNLIKELY(hooks_are_present())) hooks_after_request(x, t->environ);
+        if (UNLIKELY(imports_are_followed())) imports_tell();
     } else refuse(x);
     if (input) {
         input_finish(input);
@@ -227,6 +229,7 @@ const struct handler *wsgi_handler(const struct settings *s UNUSED, bool is_mult
 
 int wsgi_load(const struct settings *s) {
     PyObject *application = app_load(s->wsgi_app);
+    imports_tell();
     if (!application) return -1;
     gateway_set_application(application);
     Py_DECREF(application);

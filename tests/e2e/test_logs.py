@@ -341,6 +341,36 @@ def test_reload_setting_follows_the_files(cserve):
     until(lambda: server.get('/').body == b'three', 'the mended code', 20 * SLOW)
 
 
+@pytest.mark.parametrize('preload', [False, True])
+def test_reload_follows_modules_that_are_imported_from_elsewhere_and_late(cserve, preload, tmp_path):
+    app = f"""
+import sys
+sys.path.append({str(tmp_path)!r})
+import words
+def application(environ, start_response):
+    start_response('200 OK', [])
+    if environ['PATH_INFO'] == '/late':
+        from package import late
+        return [late.words]
+    return [words.words]
+"""
+    server = cserve(app=app, settings={'reload': True, 'preload_app': preload}, start=False)
+    words, late = tmp_path / 'words.py', tmp_path / 'package' / 'late.py'
+    late.parent.mkdir()
+    words.write_text("words = b'one'\n")
+    late.write_text("words = b'two'\n")
+    server.start()
+    assert server.get('/').body == b'one' and server.get('/late').body == b'two'
+    late.write_text("words = b'another two'\n")
+    until(lambda: server.get('/late').body == b'another two', 'the new late words', 20 * SLOW)
+    words.with_suffix('.new').write_text("words = (\n")
+    words.with_suffix('.new').replace(words)
+    server.wait_for_log('SyntaxError', deadline=20 * SLOW)
+    assert server.get('/').body == b'one'
+    words.write_text("words = b'another one'\n")
+    until(lambda: server.get('/').body == b'another one', 'the new words', 20 * SLOW)
+
+
 def test_reload_extra_files(cserve):
     server = cserve(start=False, app='''
 with open('words.txt') as f:
