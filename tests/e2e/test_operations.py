@@ -271,6 +271,48 @@ def test_a_binary_that_does_not_start_leaves_the_old_one_running(own_binary, rub
     assert server.get('/').status == 200
 
 
+def test_an_upgrade_whose_settings_fail_only_after_the_check_goes_back_to_the_old_command(own_binary):
+    """The new one, another version let us say, does not know a setting."""
+    server = own_binary(workers=2, settings={'pidfile': 'cserve.pid', 'boot_timeout': '30'})
+    before, pid = server.workers(), server.pid
+    with open(server.binary, 'rb') as f:
+        good = f.read()
+    real = server.directory / 'real'
+    real.write_bytes(good.replace(b'\0boot_timeout\0', b'\0boot_patienc\0'))
+    real.chmod(0o755)
+    _replace(server, f"""#!/bin/sh
+for argument; do [ "$argument" != --check-config ] || exit 0; done
+exec {real} "$@"
+""".encode())
+    mark = server.log_mark()
+    with Load(server.address, MIXED, slow_seconds=0.5) as load:
+        server.signal(signal.SIGUSR2)
+        server.wait_for_log('upgrade failed: the new command could not load its settings; the old command goes on', since=mark, deadline=30 * SLOW)
+    assert load.counts['answered'] == load.sent, str(load)
+    assert server.workers() == before and server.pid == pid
+    real.unlink()
+    shutil.copy(f'/proc/{pid}/exe', real)  # what the command is called now
+    server.signal(signal.SIGUSR2)
+    server.wait_workers(2, without=before, deadline=30 * SLOW)
+    assert (server.directory / 'cserve.pid').read_text().strip() == str(pid)
+
+
+def test_an_upgrade_whose_workers_cannot_start_leaves_the_old_ones_serving(own_binary):
+    server = own_binary(workers=2, settings={'boot_timeout': '10'})
+    before, pid = server.workers(), server.pid
+    real = shutil.copy(server.binary, server.directory / 'real')
+    _replace(server, f"""#!/bin/sh
+for argument; do [ "$argument" != --check-config ] || exit 0; done
+exec {real} "$@" --pythonpath /nowhere --chdir /
+""".encode())
+    mark = server.log_mark()
+    with Load(server.address, {'keep': 3, 'close': 2}) as load:
+        server.signal(signal.SIGUSR2)
+        server.wait_for_log('reload failed: the application cannot be loaded; the old generation goes on', since=mark, deadline=30 * SLOW)
+    assert load.counts['answered'] == load.sent, str(load)
+    assert server.workers() == before and server.pid == pid
+
+
 def test_an_upgrade_keeps_unix_sockets(own_binary):
     server = own_binary(bind='unix', workers=2)
     before, old = os.stat(server.address).st_ino, server.workers()

@@ -21,6 +21,12 @@ class Manager:
         os.chmod(path, 0o777)
         self.socket.setblocking(False)
         self.messages = []
+        self.store = []  # descriptors that came, as the manager keeps them
+
+    def close(self):
+        self.socket.close()
+        for fd in self.store:
+            os.close(fd)
 
     def read(self):
         while True:
@@ -28,8 +34,7 @@ class Manager:
                 data, files, _, _ = socket.recv_fds(self.socket, 4096, 8)
             except BlockingIOError:
                 return self.messages
-            for fd in files:
-                os.close(fd)
+            self.store += files
             self.messages.append((time.monotonic(), data.decode().splitlines(), len(files)))
 
     def lines(self):
@@ -52,7 +57,7 @@ def managed(cserve):
         return server, manager
     yield make
     for manager in managers:
-        manager.socket.close()
+        manager.close()
 
 
 @pytest.mark.core
@@ -309,3 +314,20 @@ def test_listeners_go_to_the_managers_store(managed):
     manager.wait('FDNAME=.+')
     assert sum(count for _, lines, count in manager.messages if 'FDSTORE=1' in lines) == 1
     server.stop()
+
+
+def test_a_restart_takes_the_listeners_from_the_managers_store(managed, cserve):
+    """Even after a crash: whoever connects meanwhile waits, and is answered."""
+    server, manager = managed({'FDSTORE': '16'})
+    server.start()
+    name = manager.wait('FDNAME=.+')[0].split('=')[1]
+    workers = server.workers()
+    server.signal(signal.SIGKILL)
+    until(lambda: not any(procfs.is_alive(p) for p in [server.pid, *workers]), 'the end of all')
+    with server.connect() as early, socket.socket(fileno=os.dup(manager.store[0])) as stored:
+        early.send(request('/', 'Connection: close'))
+        second = _activated(cserve, [stored], settings={'bind': '{}:{}'.format(*server.address)}, env={'LISTEN_FDNAMES': name})
+        assert early.final().status == 200
+        second.address = server.address
+        assert second.get('/').status == 200
+        second.stop()
