@@ -195,3 +195,4 @@ FORCE:
 .DELETE_ON_ERROR:
 
 -include tests/fuzz/fuzz.mk
+include benchmarks/bench.mk
