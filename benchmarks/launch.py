@@ -75,6 +75,7 @@ ServerLimit {workers}
 ThreadsPerChild 8
 ThreadLimit 64
 MaxRequestWorkers {threads}
+AsyncRequestWorkerFactor 64
 MinSpareThreads 1
 MaxSpareThreads {threads}
 KeepAlive On

@@ -46,6 +46,10 @@ class Scenario:
     seconds: int = 0            # a round is at least as long
 
     @property
+    def closes(self):
+        return 'Connection: close' in self.fields
+
+    @property
     def has_cpu(self):
         return self.kind in ('wrk', 'closed', 'open')
 
