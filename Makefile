@@ -151,7 +151,7 @@ lint: lint-deps $(LLHTTP_HEADER)
 	@scripts/lint $(PYTHON) $(LLHTTP_CFLAGS)
 
 format:
-	clang-format -i $(SOURCES) $(HEADERS) $(wildcard tests/unit/*/*.[ch] tests/fuzz/*.[ch])
+	clang-format -i $(SOURCES) $(HEADERS) $(wildcard tests/unit/*/*.[ch] tests/fuzz/*.[ch] benchmarks/floor/*.[ch])
 
 docs: $(BUILD)/cserve
 	$(BUILD)/cserve --generate=ini >conf/cserve.ini
@@ -188,6 +188,9 @@ help:
 	@echo 'make debug        build/debug/cserve                        make release   build/release/cserve: -O3 and LTO'
 	@echo 'make install      PREFIX=/usr/local DESTDIR= MODE=release   make uninstall removes it'
 	@echo 'make fuzz         libFuzzer harnesses, SECONDS=30 each      make docs      generates conf/cserve.ini and docs/'
+	@echo 'make bench        cserve beside every server installed here, SCENARIOS=hello,browser ROUNDS=5 SECONDS=1; benchmarks/README.md'
+	@echo '                  make bench-peers installs more of them; make bench-report writes docs/benchmarks/'
+	@echo 'make bench-check  instructions and system calls per request against their bounds; UPDATE=1 records them'
 	@echo 'make clean        removes build/'
 
 FORCE:

@@ -1,7 +1,9 @@
 """A server as a tree of processes: started, asked for its CPU time and memory, stopped. Linux's /proc only."""
 import os
+import random
 import shlex
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -129,17 +131,20 @@ class Server:
         self.folder.cleanup()
 
 
-def free_ports(port=18000):
-    """Ports that nobody holds, below those that the kernel gives to clients."""
-    import socket
-    while port < 32000:
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(('127.0.0.1', port))
-                is_free = True
-            except OSError:
-                is_free = False
-        if is_free:
-            yield port
-        port += 1
+def free_ports():
+    """Ports below those that the kernel gives to clients. Each is claimed by an abstract unix socket, as the tests do it, so that what runs
+    at the same time takes others; the claim goes with the process."""
+    claims = []
+    while True:
+        port = random.randint(11000, 31999)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind('\0cserve-test-port-%d' % port)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(('127.0.0.1', port))
+        except OSError:
+            claim.close()
+            continue
+        claims.append(claim)
+        yield port

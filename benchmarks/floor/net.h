@@ -18,7 +18,8 @@
 
 static inline int net_listen(int port) {
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* inherited by accepted sockets */
     if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 4096)) {
@@ -37,7 +38,8 @@ static inline int net_wait_for_room(int fd) {
 static inline int net_write_all(int fd, struct iovec *iov, int n) {
     while (n) {
         struct msghdr message = {.msg_iov = iov, .msg_iovlen = n};
-        ssize_t written = n == 1 ? send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL) : sendmsg(fd, &message, MSG_NOSIGNAL);
+        ssize_t written =
+            n == 1 ? send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL) : sendmsg(fd, &message, MSG_NOSIGNAL);
         if (written < 0) {
             if (net_wait_for_room(fd)) return -1;
             continue;
@@ -87,7 +89,8 @@ static inline int net_watch(int listener, int workers) {
     return set;
 }
 
-/* The loop: `serve` gets the descriptor and what one recv() gave; a connection whose serve() is not 0 is closed. Never returns. */
+/* The loop: `serve` gets the descriptor and what one recv() gave; a connection whose serve() is not 0 is closed. Never
+ * returns. */
 static inline void net_loop(int set, int listener, int (*serve)(int fd, char *request, size_t size)) {
     static char buffer[65536];
     struct epoll_event events[256];

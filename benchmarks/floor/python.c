@@ -1,7 +1,8 @@
-/* The floor of a WSGI server: the loop of kernel.c around a real application, called through CPython's API. The environ is a copy of a
- * prepared dict, start_response joins the head and nothing more, and nothing of the request is parsed (one that begins with P gets its
- * body as a BytesIO). No validation, no timeouts, no log: no WSGI server costs less for the same application.
- *     python -p PORT -a MODULE:CALLABLE [-B: the environ of a browser's request] [-P PATH] [-c: close each connection] [-w WORKERS] */
+/* The floor of a WSGI server: the loop of kernel.c around a real application, called through CPython's API. The environ
+ * is a copy of a prepared dict, start_response joins the head and nothing more, and nothing of the request is parsed
+ * (one that begins with P gets its body as a BytesIO). No validation, no timeouts, no log: no WSGI server costs less
+ * for the same application. python -p PORT -a MODULE:CALLABLE [-B: the environ of a browser's request] [-P PATH] [-c:
+ * close each connection] [-w WORKERS] */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -31,8 +32,7 @@ static void put(const void *bytes, size_t size) {
 /* ---- what the application calls ---- */
 
 struct wrapper {
-    PyObject_HEAD
-    PyObject *file;
+    PyObject_HEAD PyObject *file;
 };
 
 static void wrapper_free(PyObject *self) {
@@ -40,8 +40,9 @@ static void wrapper_free(PyObject *self) {
     Py_TYPE(self)->tp_free(self);
 }
 
-static PyTypeObject wrapper_type = {PyVarObject_HEAD_INIT(NULL, 0).tp_name = "floor.wrapper", .tp_basicsize = sizeof(struct wrapper),
-                                    .tp_dealloc = wrapper_free, .tp_flags = Py_TPFLAGS_DEFAULT};
+static PyTypeObject wrapper_type = {PyVarObject_HEAD_INIT(NULL, 0).tp_name = "floor.wrapper",
+                                    .tp_basicsize = sizeof(struct wrapper), .tp_dealloc = wrapper_free,
+                                    .tp_flags = Py_TPFLAGS_DEFAULT};
 
 static PyObject *call_file_wrapper(PyObject *self, PyObject *const *args, Py_ssize_t n) {
     struct wrapper *wrapper = PyObject_New(struct wrapper, &wrapper_type);
@@ -58,7 +59,8 @@ static PyObject *call_start_response(PyObject *self, PyObject *const *args, Py_s
     PUT_TEXT("\r\nServer: floor\r\nDate: Mon, 23 Nov 2026 09:00:00 GMT\r\n");
     if (is_closing) PUT_TEXT("Connection: close\r\n");
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[1]); i++) {
-        PyObject *pair = PyList_GET_ITEM(args[1], i), *name = PyTuple_GET_ITEM(pair, 0), *value = PyTuple_GET_ITEM(pair, 1);
+        PyObject *pair = PyList_GET_ITEM(args[1], i), *name = PyTuple_GET_ITEM(pair, 0),
+                 *value = PyTuple_GET_ITEM(pair, 1);
         size_t length = PyUnicode_GET_LENGTH(name);
         if (length == 14 && !strncasecmp(PyUnicode_DATA(name), "content-length", 14)) has_length = true;
         put(PyUnicode_DATA(name), length);
@@ -149,10 +151,8 @@ static int serve(int fd, char *request, size_t size) {
     if (result) {
         if (PyList_CheckExact(result) && PyList_GET_SIZE(result) == 1)
             failed = send_bytes(fd, PyList_GET_ITEM(result, 0));
-        else if (Py_TYPE(result) == &wrapper_type)
-            failed = send_wrapped(fd, (struct wrapper *)result);
-        else
-            failed = send_iterable(fd, result);
+        else if (Py_TYPE(result) == &wrapper_type) failed = send_wrapped(fd, (struct wrapper *)result);
+        else failed = send_iterable(fd, result);
         if (!PyList_CheckExact(result)) close_iterable(result);
         Py_DECREF(result);
     }
@@ -212,8 +212,9 @@ static void prepare_environ(int port, int workers, const char *path, bool is_bro
     set_text("HTTP_REFERER", "https://www.example.org/catalogue/list?page=1&sort=asc");
     set_text("HTTP_ACCEPT_ENCODING", "gzip, deflate, br, zstd");
     set_text("HTTP_ACCEPT_LANGUAGE", "en-GB,en;q=0.9,de;q=0.7");
-    set_text("HTTP_COOKIE", "sessionid=3k9v0y1c7u5w2q8e4r6t1z3x5c7v9b0n; csrftoken=Q1w2E3r4T5y6U7i8O9p0A1s2D3f4G5h6; theme=dark; "
-                            "_ga=GA1.2.1234567890.1700000000");
+    set_text("HTTP_COOKIE",
+             "sessionid=3k9v0y1c7u5w2q8e4r6t1z3x5c7v9b0n; csrftoken=Q1w2E3r4T5y6U7i8O9p0A1s2D3f4G5h6; theme=dark; "
+             "_ga=GA1.2.1234567890.1700000000");
 }
 
 static PyObject *load_application(char *spec) {
