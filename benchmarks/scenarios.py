@@ -74,7 +74,7 @@ SCENARIOS = {
     'flask': Scenario('hello from Flask', 'flaskapp:app', without=('kernel',), goal=1.05),
     'django': Scenario('hello from Django, with four middlewares', 'djangoapp:app', without=('kernel',), goal=1.02),
     'idle200': Scenario('hello beside 200 idle connections', idle=200, goal=1.10),
-    'idle10k': Scenario('hello without and with 4,000 idle connections', idle=4000, beside='idle', only=('floor', 'cserve')),
+    'idle4000': Scenario('hello without and with 4,000 idle connections', idle=4000, beside='idle', only=('floor', 'cserve')),
     'access_log': Scenario('hello without and with an access log, to a file', beside='log'),
     'fairness': Scenario('4 workers, all busy: 32 connections in a closed loop, 5 % sleep 50 ms', 'plain:mixed', 'closed', workers=4,
                          connections=32, without=FLOORS + ONE_PROCESS, seconds=3),
