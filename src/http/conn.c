@@ -142,8 +142,9 @@ static struct buf text_of_status(const struct conn *c, unsigned status) {
     struct slice date = http_date_now(&c->server->date);
     buf_printf(&text, "HTTP/1.1 %.*s\r\nDate: %.*s\r\n", SLICE_ARG(line), SLICE_ARG(date));
     if (*server) buf_printf(&text, "Server: %s\r\n", server);
-    buf_printf(&text, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%.*s\n",
-               line.len + 1, SLICE_ARG(line));
+    buf_printf(&text, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", line.len + 1);
+    bool is_head = c->exchange && c->exchange->request.is_head; /* RFC 9110, 9.3.2 */
+    if (!is_head) buf_printf(&text, "%.*s\n", SLICE_ARG(line));
     return text;
 }
 
