@@ -119,6 +119,18 @@ int server_wait_milliseconds(const struct server *s, uint64_t wake_ms) {
     return wait > 3600000 ? 3600000 : (int)wait;
 }
 
+/* Only events show it to a thread that was asleep in the loop when another one lost it: they come on, because other
+ * processes hold the listeners, too. */
+void server_check_loop(struct server *s) {
+    if (loop_modify(&s->loop, &s->waker, EPOLLIN | EPOLLET)) server_lose_loop();
+}
+
+void server_lose_loop(void) {
+    log_error("cannot wait for events: %s: the application has closed a descriptor of the server; this worker ends",
+              strerror(errno));
+    _exit(EXIT_DEAF);
+}
+
 /* Waits for the next batch, without the lock. The batch is drained and nobody else waits. */
 static void lead(struct server *s) {
     server_expire_timers(s);
@@ -130,7 +142,7 @@ static void lead(struct server *s) {
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
     server_flush_log(s);
-    loop_wait(&s->loop, timeout_ms);
+    if (UNLIKELY(loop_wait(&s->loop, timeout_ms))) server_lose_loop();
     pthread_mutex_lock(&s->lock);
     s->is_polling = false;
     s->now_ms = clock_mono_coarse_ms();
