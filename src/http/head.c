@@ -79,12 +79,14 @@ static bool check_target_form(struct request *r, struct slice target, struct sli
                               struct refusal *refusal) {
     struct span path = r->target;
     *authority = slice_make(NULL, 0);
+    r->authority = NOTHING;
     if (target.data[0] != '/') {
         uint32_t prefix = absolute_form_prefix(target, authority);
         bool is_asterisk = slice_equal(target, SLICE("*"));
         if (is_asterisk ? !slice_equal(request_span(r, r->method), SLICE("OPTIONS")) : prefix == 0)
             return refuse(refusal, 400, "a target in a form that the method does not allow", r->target);
         path = (struct span){r->target.offset + prefix, r->target.length - prefix};
+        if (prefix) r->authority = (struct span){path.offset - (uint32_t)authority->len, (uint32_t)authority->len};
     }
     /* "http://host" and "http://host?query" mean the path "/" (RFC 9110, 4.2.3): the first slash of "://" lends it its
      * bytes. */
