@@ -239,7 +239,7 @@ def test_a_worker_whose_descriptors_are_closed_is_replaced(cserve, path, threads
             c.response()
     with contextlib.suppress(ConnectionEnded, ConnectionResetError):
         server.get('/pid')  # it may have to come to learn it
-    server.wait_for_log('ended itself: the application has closed descriptors of the server; starting another')
+    server.wait_for_log('ended itself: the application has closed descriptors of the server')
     assert until(lambda: server.get('/pid'), 'an answer').text != first
 
 
