@@ -170,7 +170,7 @@ static void conn_refuse(struct conn *c) {
     const struct refusal *refusal = &c->exchange->parser->refusal;
     char subject[96];
     log_escape(subject, sizeof subject, request_span(&c->exchange->request, refusal->subject));
-    log_info("request from '%.*s' refused with %u: %s%s%s%s", (int)c->peer.text_len, c->peer.text, refusal->status,
+    log_info("request from '%.*s' refused with %u: %s%s%s%s", (int)c->client.text_len, c->client.text, refusal->status,
              refusal->reason, refusal->subject.length ? " '" : "", refusal->subject.length ? subject : "",
              refusal->subject.length ? "'" : "");
     conn_answer_and_close(c, refusal->status);
@@ -411,7 +411,7 @@ void conn_expire(struct conn *c) {
         return;
     }
     bool in_body = c->exchange && c->exchange->parser->state == PARSER_BODY;
-    log_info("request from '%.*s' refused with 408: %s", (int)c->peer.text_len, c->peer.text,
+    log_info("request from '%.*s' refused with 408: %s", (int)c->client.text_len, c->client.text,
              in_body ? "no progress in its body for body_timeout" : "its head was not complete within header_timeout");
     conn_answer_and_close(c, 408);
 }
