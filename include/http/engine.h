@@ -62,6 +62,8 @@ struct server {
     _Atomic bool answers_close; /* draining, and no sibling would take the connection: read without the lock */
     enum server_drain_mode drain_mode;
     uint64_t now_ms;  /* CLOCK_MONOTONIC of this turn, coarse */
+    uint64_t turn_ms; /* when the leader last came back from waiting */
+    bool is_late;     /* nobody waited for a while: connections may have queued in the kernel, and been given up */
     uint64_t wake_ms; /* when the leader wants to wake up */
     uint64_t answered;
 

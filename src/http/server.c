@@ -16,6 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define LATE_MS 20
+
 static void response_prepare(struct server *s, struct exchange *x, unsigned thread) {
     x->thread = thread;
     x->started_us = s->config.access_log ? clock_mono_us() : 0;
@@ -59,6 +61,8 @@ static struct conn *take_ready(struct server *s) {
         struct conn *c = CONTAINER_OF(first, struct conn, link);
         list_unlink(first);
         s->ready_count--;
+        /* What is not watched yet is new here, and was read without a look at its end. */
+        if (UNLIKELY(s->is_late) && !c->watched) c->is_gone |= fd_has_failed(c->source.fd);
         if (!c->is_gone) return c;
         log_debug("request from '%.*s' not served: its client has gone", (int)c->peer.text_len, c->peer.text);
         conn_close(c, CLOSE_CLIENT);
@@ -138,6 +142,8 @@ static void lead(struct server *s) {
     courier_rest(s);
     s->wake_ms = server_next_deadline(s);
     int timeout_ms = server_wait_milliseconds(s, s->wake_ms);
+    if (s->now_ms >= s->turn_ms + LATE_MS) s->is_late = true;
+    uint64_t before_ms = s->now_ms;
     s->is_polling = true;
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
@@ -145,7 +151,8 @@ static void lead(struct server *s) {
     if (UNLIKELY(loop_wait(&s->loop, timeout_ms))) server_lose_loop();
     pthread_mutex_lock(&s->lock);
     s->is_polling = false;
-    s->now_ms = clock_mono_coarse_ms();
+    s->turn_ms = s->now_ms = clock_mono_coarse_ms();
+    if (s->now_ms >= before_ms + LATE_MS) s->is_late = false; /* nothing was left to do */
     atomic_store_explicit(&s->config.activity->loop_ms, s->now_ms, memory_order_relaxed);
 }
 
