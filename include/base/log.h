@@ -39,7 +39,7 @@ void log_write_text(enum log_level level, const char *headline, struct slice tex
 #define log_critical(...) log_write(LOG_LEVEL_CRITICAL, __VA_ARGS__)
 
 /* Exit codes of the command, as documented. */
-enum exit_code { EXIT_SETTINGS = 1, EXIT_BOOT = 3, EXIT_APP = 4 };
+enum exit_code { EXIT_SETTINGS = 1, EXIT_BOOT = 3, EXIT_APP = 4, EXIT_DEAF = 71 /* server_lose_loop() */ };
 
 /* "cserve: message" on stderr and exit(code). Only before the server is ready. */
 noreturn void die(enum exit_code code, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -62,6 +62,8 @@ struct server {
     _Atomic bool answers_close; /* draining, and no sibling would take the connection: read without the lock */
     enum server_drain_mode drain_mode;
     uint64_t now_ms;  /* CLOCK_MONOTONIC of this turn, coarse */
+    uint64_t turn_ms; /* when the leader last came back from waiting */
+    bool is_late;     /* nobody waited for a while: connections may have queued in the kernel, and been given up */
     uint64_t wake_ms; /* when the leader wants to wake up */
     uint64_t answered;
 
@@ -163,6 +165,11 @@ uint64_t server_next_deadline(const struct server *s);
 /* From now to `wake_ms`, for epoll_wait(2). */
 int server_wait_milliseconds(const struct server *s, uint64_t wake_ms);
 void server_flush_log(struct server *s);
+/* The worker hears nothing any more, not even of its end, and its descriptors may be others by now, the log's too: ends
+ * the process, which is supervised, by a status that tells the arbiter why. */
+noreturn void server_lose_loop(void);
+/* After some other descriptor was found closed: does so if the loop is lost as well. */
+void server_check_loop(struct server *s);
 
 static inline struct output_release server_release(const struct server *s) {
     return (struct output_release){s->handler->release, s->handler->ctx};

@@ -28,6 +28,7 @@ struct request {
     const char *head; /* base of all spans */
     struct span method;
     struct span target;    /* as on the request line: RAW_URI */
+    struct span authority; /* of a target in absolute-form; length 0 for others */
     struct span path;      /* without authority and query; "*" for OPTIONS * */
     struct span query;     /* behind the first "?"; empty if none */
     struct span block;     /* the field lines, from the first name to the blank line */
@@ -54,6 +55,9 @@ static inline struct slice request_span(const struct request *r, struct span s) 
 
 /* The first field of that kind, or NULL. */
 const struct field *request_find(const struct request *r, enum field_id id);
+/* The host that the request is for: that of its target, else that of its Host field (RFC 9112, 3.2.2); length 0 if it
+ * has neither, which only 1.0 may. */
+struct span request_host(const struct request *r);
 /* By name without case, for names that have no id. */
 const struct field *request_find_name(const struct request *r, struct slice name);
 

@@ -77,10 +77,11 @@ void response_abort(struct exchange *x);
 /* A whole small answer with text/plain body "STATUS\n" and Connection: close if `close`; replaces an unsent head. */
 void response_error(struct exchange *x, struct slice status, bool close);
 /* 103 Early Hints (RFC 8297) with the given field lines ("Link: ...\r\n" each, already checked by
- * response_check_field); nothing for 1.0 or after the head. */
+ * response_check_interim); nothing for 1.0 or after the head. */
 void response_early_hints(struct exchange *x, struct slice field_lines);
-/* The checks of response_add() that concern one field alone. NULL, or what is wrong. */
-const char *response_check_field(struct slice name, struct slice value);
+/* The checks of response_add() that concern one field alone, and RFC 9110, 8.6: no Content-Length in a 1xx response.
+ * NULL, or what is wrong. */
+const char *response_check_interim(struct slice name, struct slice value);
 
 /* May the caller write the head? True once. */
 static inline bool response_claim(struct response *r) {

@@ -36,8 +36,8 @@ int loop_add(struct loop *l, struct loop_source *source, uint32_t events);
 int loop_modify(struct loop *l, struct loop_source *source, uint32_t events);
 int loop_remove(struct loop *l, struct loop_source *source);
 /* Waits for the next batch; only when the last one is drained. -1 waits for ever; a signal ends it with an empty
- * batch. */
-void loop_wait(struct loop *l, int timeout_ms);
+ * batch. -1 with errno if there is no epoll set any more: its descriptor was closed. */
+int loop_wait(struct loop *l, int timeout_ms);
 /* Handles the next event of the batch; false if there is none. */
 bool loop_dispatch(struct loop *l);
 

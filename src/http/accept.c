@@ -48,6 +48,7 @@ static bool is_lost(int error) {
 }
 
 static void give_up(struct server *s, int fd, int error) {
+    server_check_loop(s);
     if (s->is_draining) return;
     log_error("cannot accept connections: descriptor %d: %s: the application has closed it; this worker ends", fd,
               strerror(error));

@@ -142,8 +142,9 @@ static struct buf text_of_status(const struct conn *c, unsigned status) {
     struct slice date = http_date_now(&c->server->date);
     buf_printf(&text, "HTTP/1.1 %.*s\r\nDate: %.*s\r\n", SLICE_ARG(line), SLICE_ARG(date));
     if (*server) buf_printf(&text, "Server: %s\r\n", server);
-    buf_printf(&text, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%.*s\n",
-               line.len + 1, SLICE_ARG(line));
+    buf_printf(&text, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", line.len + 1);
+    bool is_head = c->exchange && c->exchange->request.is_head; /* RFC 9110, 9.3.2 */
+    if (!is_head) buf_printf(&text, "%.*s\n", SLICE_ARG(line));
     return text;
 }
 
@@ -169,7 +170,7 @@ static void conn_refuse(struct conn *c) {
     const struct refusal *refusal = &c->exchange->parser->refusal;
     char subject[96];
     log_escape(subject, sizeof subject, request_span(&c->exchange->request, refusal->subject));
-    log_info("request from '%.*s' refused with %u: %s%s%s%s", (int)c->peer.text_len, c->peer.text, refusal->status,
+    log_info("request from '%.*s' refused with %u: %s%s%s%s", (int)c->client.text_len, c->client.text, refusal->status,
              refusal->reason, refusal->subject.length ? " '" : "", refusal->subject.length ? subject : "",
              refusal->subject.length ? "'" : "");
     conn_answer_and_close(c, refusal->status);
@@ -410,7 +411,7 @@ void conn_expire(struct conn *c) {
         return;
     }
     bool in_body = c->exchange && c->exchange->parser->state == PARSER_BODY;
-    log_info("request from '%.*s' refused with 408: %s", (int)c->peer.text_len, c->peer.text,
+    log_info("request from '%.*s' refused with 408: %s", (int)c->client.text_len, c->client.text,
              in_body ? "no progress in its body for body_timeout" : "its head was not complete within header_timeout");
     conn_answer_and_close(c, 408);
 }

@@ -117,7 +117,7 @@ static void on_timer(struct loop_source *source, uint32_t events) {
 static void lead(struct server *s) {
     while (loop_dispatch(&s->loop)) {
     }
-    loop_wait(&s->loop, 0);
+    if (loop_wait(&s->loop, 0)) server_lose_loop();
     while (loop_dispatch(&s->loop)) {
     }
     server_expire_timers(s);
@@ -135,7 +135,7 @@ static void wait_for_events(struct server *s) {
     int timeout_ms = plan(s);
     uint64_t planned_ms = timeout_ms < 0 ? CLOCK_NEVER - SUSPENDED_MS : s->now_ms + (uint64_t)timeout_ms;
     pthread_mutex_unlock(&s->lock);
-    loop_wait(&s->courier_loop, timeout_ms);
+    if (loop_wait(&s->courier_loop, timeout_ms)) server_lose_loop();
     pthread_mutex_lock(&s->lock);
     s->now_ms = clock_mono_coarse_ms();
     if (s->courier_leads) forgive_suspension(s, planned_ms);

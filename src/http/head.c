@@ -38,6 +38,15 @@ static bool is_host_char(unsigned char c) {
            (c != 0 && strchr("-._~!$&'()*+,;=%", c));
 }
 
+static bool escapes_are_whole(struct slice text) {
+    const char *at = text.data, *end = text.data + text.len;
+    while ((at = memchr(at, '%', (size_t)(end - at)))) {
+        if (end - at < 3 || !is_hex(at[1]) || !is_hex(at[2])) return false;
+        at += 3;
+    }
+    return true;
+}
+
 static bool authority_is_valid(struct slice a) {
     size_t i = 0;
     if (a.len && a.data[0] == '[') {
@@ -46,21 +55,12 @@ static bool authority_is_valid(struct slice a) {
         if (i < 4 - 1 || i == a.len || a.data[i++] != ']') return false;
     } else {
         while (i < a.len && is_host_char((unsigned char)a.data[i])) i++;
-        if (i == 0) return false;
+        if (i == 0 || !escapes_are_whole(a)) return false;
     }
     if (i == a.len) return true;
     if (a.data[i++] != ':' || a.len - i > 5) return false;
     while (i < a.len && is_digit(a.data[i])) i++;
     return i == a.len;
-}
-
-static bool escapes_are_whole(struct slice path) {
-    const char *at = path.data, *end = path.data + path.len;
-    while ((at = memchr(at, '%', (size_t)(end - at)))) {
-        if (end - at < 3 || !is_hex(at[1]) || !is_hex(at[2])) return false;
-        at += 3;
-    }
-    return true;
 }
 
 /* http://authority/path: the length of what stands before the path, 0 if it is not that form. */
@@ -79,12 +79,14 @@ static bool check_target_form(struct request *r, struct slice target, struct sli
                               struct refusal *refusal) {
     struct span path = r->target;
     *authority = slice_make(NULL, 0);
+    r->authority = NOTHING;
     if (target.data[0] != '/') {
         uint32_t prefix = absolute_form_prefix(target, authority);
         bool is_asterisk = slice_equal(target, SLICE("*"));
         if (is_asterisk ? !slice_equal(request_span(r, r->method), SLICE("OPTIONS")) : prefix == 0)
             return refuse(refusal, 400, "a target in a form that the method does not allow", r->target);
         path = (struct span){r->target.offset + prefix, r->target.length - prefix};
+        if (prefix) r->authority = (struct span){path.offset - (uint32_t)authority->len, (uint32_t)authority->len};
     }
     /* "http://host" and "http://host?query" mean the path "/" (RFC 9110, 4.2.3): the first slash of "://" lends it its
      * bytes. */
@@ -224,7 +226,6 @@ bool head_check(struct request *r, const struct settings *settings, struct refus
     struct slice authority;
     r->is_chunked = r->has_content_length = r->wants_continue = r->is_https = false;
     r->content_length = 0;
-    r->is_head = slice_equal(request_span(r, r->method), SLICE("HEAD"));
     if (!check_version(r, refusal)) return false;
     r->keep_alive = r->minor_version != 0;
     return check_target(r, &authority, refusal) && check_fields(r, settings, refusal) &&

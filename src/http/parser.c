@@ -66,6 +66,17 @@ static int field_begin(struct parser *p, const char *at) {
     return 0;
 }
 
+/* Counts the bytes between the data up to `at`: chunk sizes, extensions, line ends, trailers. Asked before anything
+ * else is said of them, also of a fault: which one a client meets must not depend on how its bytes were cut. */
+static int count_framing(struct parser *p, const char *at) {
+    p->chunk_line_bytes += (uint32_t)(at - p->chunk_mark);
+    p->chunk_mark = at;
+    if (p->in_trailer ? p->chunk_line_bytes > TRAILER_MAX : p->chunk_line_bytes > CHUNK_LINE_MAX)
+        return p->in_trailer ? refuse(p, 431, "trailer fields beyond 8192 bytes", NO_SUBJECT)
+                             : refuse(p, 400, "a chunk's size and extensions beyond 1024 bytes", NO_SUBJECT);
+    return 0;
+}
+
 static int trailer_name(struct parser *p, const char *at, size_t len) {
     if (p->in_value) p->trailer_name_length = 0;
     p->in_value = false;
@@ -117,14 +128,17 @@ static bool trailer_is_forbidden(struct slice name) {
     }
 }
 
+static int trailer_value(struct parser *p, const char *at) {
+    if (p->in_value) return 0;
+    p->in_value = true;
+    if (count_framing(p, at)) return -1;
+    if (!trailer_is_forbidden(slice_make(p->trailer_name, p->trailer_name_length))) return 0;
+    return refuse(p, 400, "a field that may not be a trailer", NO_SUBJECT);
+}
+
 static int on_value(llhttp_t *llhttp, const char *at, size_t len) {
     struct parser *p = llhttp->data;
-    if (UNLIKELY(p->in_trailer)) {
-        if (!p->in_value && trailer_is_forbidden(slice_make(p->trailer_name, p->trailer_name_length)))
-            return refuse(p, 400, "a field that may not be a trailer", NO_SUBJECT);
-        p->in_value = true;
-        return 0;
-    }
+    if (UNLIKELY(p->in_trailer)) return trailer_value(p, at);
     struct field *f = &p->request->fields[p->request->field_count - 1];
     if (!p->in_value) f->value.offset = offset_of(p, at);
     p->in_value = true;
@@ -166,24 +180,23 @@ static int on_head_complete(llhttp_t *llhttp) {
     return 0;
 }
 
-/* Counts the bytes between the data up to `at`: chunk sizes, extensions, line ends, trailers. */
-static int count_framing(struct parser *p, const char *at) {
-    p->chunk_line_bytes += (uint32_t)(at - p->chunk_mark);
-    p->chunk_mark = at;
-    if (p->in_trailer ? p->chunk_line_bytes > TRAILER_MAX : p->chunk_line_bytes > CHUNK_LINE_MAX)
-        return p->in_trailer ? refuse(p, 431, "trailer fields beyond 8192 bytes", NO_SUBJECT)
-                             : refuse(p, 400, "a chunk's size and extensions beyond 1024 bytes", NO_SUBJECT);
-    return 0;
+static bool chunk_is_too_large(const struct parser *p) {
+    uint64_t size = p->llhttp.content_length, limit = p->settings->limit_request_body;
+    return limit && (size > limit || p->request->body.length > limit - size);
 }
 
+/* No data follows that would say where the line has ended: llhttp stops to tell it (see execute). */
 static int on_chunk(llhttp_t *llhttp) {
-    struct parser *p = llhttp->data;
-    uint64_t limit = p->settings->limit_request_body;
-    if (llhttp->content_length == 0) {
-        p->in_trailer = true;
-        p->in_value = true;
-    } else if (limit && (llhttp->content_length > limit || p->request->body.length > limit - llhttp->content_length))
-        return refuse(p, 413, "a chunked body beyond limit_request_body", NO_SUBJECT);
+    const struct parser *p = llhttp->data;
+    return llhttp->content_length == 0 || chunk_is_too_large(p) ? HPE_PAUSED : 0;
+}
+
+/* Behind the size line of the last chunk, or of one that is too large. */
+static int end_chunk_line(struct parser *p, const char *at) {
+    if (count_framing(p, at)) return -1;
+    if (p->llhttp.content_length) return refuse(p, 413, "a chunked body beyond limit_request_body", NO_SUBJECT);
+    p->in_trailer = p->in_value = true;
+    p->chunk_line_bytes = 0;
     return 0;
 }
 
@@ -230,6 +243,7 @@ void parser_start(struct parser *p, struct request *request, const struct settin
     request->target = request->query = request->path = request->block = request->script_name = NO_SUBJECT;
     request->field_count = 0;
     request->block_serial = 0;
+    request->is_head = false;
 }
 
 void parser_release(struct parser *p) {
@@ -261,6 +275,7 @@ static int feed_method(struct parser *p, const char *data, size_t len) {
     if (at == start || data[at] != ' ')
         return refuse(p, 400, "the request line does not begin with a method", NO_SUBJECT);
     p->request->method = (struct span){(uint32_t)start, (uint32_t)(at - start)};
+    p->request->is_head = slice_equal(request_span(p->request, p->request->method), SLICE("HEAD"));
     /* Before llhttp judges its authority-form target. */
     if (slice_equal(request_span(p->request, p->request->method), SLICE("CONNECT")))
         return refuse(p, 501, "CONNECT: this is no proxy", p->request->method);
@@ -332,6 +347,16 @@ static void map_llhttp_error(struct parser *p, enum llhttp_errno error) {
     refuse(p, status, reason && *reason ? reason : llhttp_errno_name(error), NO_SUBJECT);
 }
 
+static enum llhttp_errno execute(struct parser *p, const char *at, const char *end) {
+    enum llhttp_errno error;
+    while ((error = llhttp_execute(&p->llhttp, at, (size_t)(end - at))) == HPE_PAUSED && p->state == PARSER_BODY) {
+        at = llhttp_get_error_pos(&p->llhttp);
+        if (end_chunk_line(p, at)) break;
+        llhttp_resume(&p->llhttp);
+    }
+    return error;
+}
+
 size_t parser_feed(struct parser *p, const char *data, size_t len) {
     bool in_head = p->state < PARSER_BODY;
     if (in_head) p->request->head = data;
@@ -339,7 +364,7 @@ size_t parser_feed(struct parser *p, const char *data, size_t len) {
     if (p->state == PARSER_METHOD && (feed_method(p, data, len) || p->state == PARSER_METHOD)) return len;
     size_t from = in_head ? p->offset : 0;
     if (!in_head) p->chunk_mark = data;
-    enum llhttp_errno error = llhttp_execute(&p->llhttp, data + from, len - from);
+    enum llhttp_errno error = execute(p, data + from, data + len);
     if (in_head) {
         p->offset = (uint32_t)len;
         check_part(p, error == HPE_OK ? data + len : llhttp_get_error_pos(&p->llhttp), error != HPE_OK);
@@ -350,8 +375,9 @@ size_t parser_feed(struct parser *p, const char *data, size_t len) {
         if (p->request->is_chunked) count_framing(p, end);
         return (size_t)(end - data);
     }
+    if (p->state == PARSER_BODY && p->request->is_chunked)
+        count_framing(p, error == HPE_OK ? data + len : llhttp_get_error_pos(&p->llhttp));
     if (error != HPE_OK) map_llhttp_error(p, error);
-    else if (p->state == PARSER_BODY && p->request->is_chunked) count_framing(p, data + len);
     return len;
 }
 

@@ -13,3 +13,8 @@ const struct field *request_find_name(const struct request *r, struct slice name
         if (slice_equal_nocase(request_span(r, r->fields[i].name), name)) return &r->fields[i];
     return NULL;
 }
+
+struct span request_host(const struct request *r) {
+    const struct field *host = request_find(r, FIELD_HOST);
+    return r->authority.length || !host ? r->authority : host->value;
+}

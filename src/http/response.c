@@ -68,7 +68,7 @@ const char *response_start(struct exchange *x, struct slice status) {
     if (d[0] == '1') return "an interim (1xx) status cannot be the response's status";
     response_reset(r);
     r->status = (uint16_t)((d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0'));
-    r->is_bodiless = x->request.is_head || r->status == 204 || r->status == 304;
+    r->is_bodiless = x->request.is_head || r->status == 204 || r->status == 205 || r->status == 304;
     buf_reserve(&r->out, 512);
     buf_append(&r->out, "HTTP/1.1 ", 9);
     buf_append_slice(&r->out, status);
@@ -131,7 +131,7 @@ static inline const char *note_field(struct response *r, const struct response_l
         if (r->has_length) return "a second Content-Length";
         r->has_length = true;
         r->length = line->length;
-        *goes_out = r->status != 204; /* RFC 9110, 8.6 */
+        *goes_out = r->status != 204 && r->status != 205; /* RFC 9110, 8.6 and 15.3.6 */
         break;
     case FIELD_DATE: r->has_date = true; break;
     case FIELD_SERVER: r->has_server = true; break;
@@ -141,9 +141,11 @@ static inline const char *note_field(struct response *r, const struct response_l
     return NULL;
 }
 
-const char *response_check_field(struct slice name, struct slice value) {
+const char *response_check_interim(struct slice name, struct slice value) {
     struct response_line line;
-    return judge(name, value, &line);
+    const char *wrong = judge(name, value, &line);
+    if (!wrong && line.kind == FIELD_LENGTH) return "a Content-Length, which an interim response has not";
+    return wrong;
 }
 
 const char *response_add(struct exchange *x, struct slice name, struct slice value) {
@@ -175,7 +177,7 @@ void response_set_length(struct exchange *x, uint64_t length) {
     if (r->has_length || r->is_head_sent) return;
     r->has_length = true;
     r->length = length;
-    if (r->status == 204 || r->status == 304) return;
+    if (r->status == 204 || r->status == 205 || r->status == 304) return;
     if (x->request.is_head && length == 0) return; /* it says nothing of what GET would get */
     BUF_APPEND_LITERAL(&r->out, "Content-Length: ");
     buf_append_u64(&r->out, length);
@@ -186,7 +188,8 @@ void response_set_length(struct exchange *x, uint64_t length) {
 static void append_framing(struct exchange *x) {
     struct response *r = &x->response;
     const struct request *q = &x->request;
-    bool needs_framing = !r->has_length && r->status != 204 && r->status != 304;
+    bool needs_framing = !r->has_length && r->status != 204 && r->status != 205 && r->status != 304;
+    if (r->status == 205) BUF_APPEND_LITERAL(&r->out, "Content-Length: 0\r\n");
     if (needs_framing && q->minor_version) {
         BUF_APPEND_LITERAL(&r->out, "Transfer-Encoding: chunked\r\n");
         r->is_chunked = !r->is_bodiless;

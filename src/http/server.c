@@ -16,6 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define LATE_MS 20
+
 static void response_prepare(struct server *s, struct exchange *x, unsigned thread) {
     x->thread = thread;
     x->started_us = s->config.access_log ? clock_mono_us() : 0;
@@ -59,6 +61,8 @@ static struct conn *take_ready(struct server *s) {
         struct conn *c = CONTAINER_OF(first, struct conn, link);
         list_unlink(first);
         s->ready_count--;
+        /* What is not watched yet is new here, and was read without a look at its end. */
+        if (UNLIKELY(s->is_late) && !c->watched) c->is_gone |= fd_has_failed(c->source.fd);
         if (!c->is_gone) return c;
         log_debug("request from '%.*s' not served: its client has gone", (int)c->peer.text_len, c->peer.text);
         conn_close(c, CLOSE_CLIENT);
@@ -119,6 +123,18 @@ int server_wait_milliseconds(const struct server *s, uint64_t wake_ms) {
     return wait > 3600000 ? 3600000 : (int)wait;
 }
 
+/* Only events show it to a thread that was asleep in the loop when another one lost it: they come on, because other
+ * processes hold the listeners, too. */
+void server_check_loop(struct server *s) {
+    if (loop_modify(&s->loop, &s->waker, EPOLLIN | EPOLLET)) server_lose_loop();
+}
+
+void server_lose_loop(void) {
+    log_error("cannot wait for events: %s: the application has closed a descriptor of the server; this worker ends",
+              strerror(errno));
+    _exit(EXIT_DEAF);
+}
+
 /* Waits for the next batch, without the lock. The batch is drained and nobody else waits. */
 static void lead(struct server *s) {
     server_expire_timers(s);
@@ -126,14 +142,17 @@ static void lead(struct server *s) {
     courier_rest(s);
     s->wake_ms = server_next_deadline(s);
     int timeout_ms = server_wait_milliseconds(s, s->wake_ms);
+    if (s->now_ms >= s->turn_ms + LATE_MS) s->is_late = true;
+    uint64_t before_ms = s->now_ms;
     s->is_polling = true;
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
     server_flush_log(s);
-    loop_wait(&s->loop, timeout_ms);
+    if (UNLIKELY(loop_wait(&s->loop, timeout_ms))) server_lose_loop();
     pthread_mutex_lock(&s->lock);
     s->is_polling = false;
-    s->now_ms = clock_mono_coarse_ms();
+    s->turn_ms = s->now_ms = clock_mono_coarse_ms();
+    if (s->now_ms >= before_ms + LATE_MS) s->is_late = false; /* nothing was left to do */
     atomic_store_explicit(&s->config.activity->loop_ms, s->now_ms, memory_order_relaxed);
 }
 

@@ -7,6 +7,8 @@
 
 #include "base/fd.h"
 
+#include <errno.h>
+
 #define ADDRESS_BITS 48
 
 static uint64_t tag_of(const struct loop_source *source) {
@@ -41,10 +43,11 @@ int loop_remove(struct loop *l, struct loop_source *source) {
     return control(l, EPOLL_CTL_DEL, source, 0);
 }
 
-void loop_wait(struct loop *l, int timeout_ms) {
+int loop_wait(struct loop *l, int timeout_ms) {
     int n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, timeout_ms);
     l->next = 0;
     l->count = n > 0 ? n : 0;
+    return n < 0 && errno != EINTR ? -1 : 0;
 }
 
 bool loop_dispatch(struct loop *l) {

@@ -14,6 +14,7 @@ static noreturn void become_command(const struct arbiter *a, const char *command
     snprintf(arbiter, sizeof(arbiter), "%d", a->links.arbiter_pid);
     signals_stop();
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     signals_restore(mask);
     setenv("EVENT", event, 1);
     setenv("MASTER_PID", arbiter, 1);

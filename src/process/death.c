@@ -93,6 +93,8 @@ static void describe_signal(const struct death *d, int number, char *out, size_t
 
 void death_describe(const struct death *d, char *out, size_t size) {
     if (WIFSIGNALED(d->status)) describe_signal(d, WTERMSIG(d->status), out, size);
+    else if (WEXITSTATUS(d->status) == EXIT_DEAF)
+        snprintf(out, size, "ended itself: the application has closed descriptors of the server");
     else snprintf(out, size, "exited with status %d", WEXITSTATUS(d->status));
     size_t length = strlen(out);
     if (!d->was_ready && !d->verdict) snprintf(out + length, size - length, " before it was ready");

@@ -72,6 +72,7 @@ static noreturn void become_check(struct arbiter *a, const sigset_t *mask) {
     argv[a->argc] = "--check-config";
     signals_stop();
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signals_restore(mask);
     dup2(log_fd(), STDOUT_FILENO);

@@ -91,7 +91,6 @@ static void open_process(struct arbiter *a, const struct settings *s) {
 
 static void take_signals(struct arbiter *a) {
     sigset_t none;
-    signal(SIGPIPE, SIG_IGN);
     if (signals_start(numbers, ARRAY_LENGTH(numbers))) fail(a, EXIT_BOOT, "cannot take signals");
     /* An earlier image may have left them blocked, so that none is lost in between. */
     sigemptyset(&none);
@@ -131,7 +130,14 @@ static void release(struct arbiter *a) {
     mem_free(a);
 }
 
+/* A reader that is gone and a limit of file sizes are errors of the call that met them, not the end of the process. */
+static void ignore_signals(void) {
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
 int arbiter_run(int argc, char **argv, struct settings *settings) {
+    ignore_signals();
     struct arbiter *a = make_arbiter(argc, argv);
     enter(a, settings);
     notify_start(&a->notify);

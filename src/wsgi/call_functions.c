@@ -37,7 +37,7 @@ static bool append_hint(struct buf *lines, PyObject *header) {
         PyErr_Format(PyExc_TypeError, "a hint must be a tuple (name, value) of Latin-1 str, not %R", header);
         return false;
     }
-    const char *fault = response_check_field(name, value);
+    const char *fault = response_check_interim(name, value);
     if (fault) {
         PyErr_Format(PyExc_ValueError, "the hint %A: %A is %s", first, second, fault);
         return false;

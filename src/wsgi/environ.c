@@ -243,8 +243,8 @@ static int update_line(struct environ_maker *m, struct template *t, const struct
 
 /* A unix socket has no name and port: those by which the client knows us, as Gunicorn does. */
 static int name_by_host(struct template *t, const struct request *r) {
-    const struct field *host = request_find(r, FIELD_HOST);
-    struct slice name = host && host->value.length ? request_span(r, host->value) : SLICE("localhost");
+    struct span host = request_host(r);
+    struct slice name = host.length ? request_span(r, host) : SLICE("localhost");
     struct slice port = r->is_https ? SLICE("443") : SLICE("80");
     const char *colon = memrchr(name.data, ':', name.len);
     if (colon && !memchr(colon, ']', (size_t)(name.data + name.len - colon))) {

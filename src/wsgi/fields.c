@@ -128,6 +128,15 @@ static int add_length(PyObject *environ, const struct request *r) {
     return failed;
 }
 
+/* A target in absolute-form names the host, too (RFC 9112, 3.2.2), where the field may be absent: in 1.0. */
+static int add_host(PyObject *environ, const struct request *r, uint64_t seen) {
+    if (LIKELY(seen >> FIELD_HOST & 1) || !r->authority.length) return 0;
+    PyObject *host = py_text(request_span(r, r->authority));
+    int failed = host ? PyDict_SetItem(environ, keys[FIELD_HOST], host) : -1;
+    Py_XDECREF(host);
+    return failed;
+}
+
 int fields_add(struct fields *f, PyObject *environ, const struct request *r) {
     uint64_t seen = 0;
     _Static_assert(FIELD_COUNT <= 64, "a bit for each numbered field");
@@ -140,5 +149,6 @@ int fields_add(struct fields *f, PyObject *environ, const struct request *r) {
             failed = add_numbered(f, environ, field->id, value, &seen);
         if (failed) return -1;
     }
+    if (add_host(environ, r, seen)) return -1;
     return add_length(environ, r);
 }

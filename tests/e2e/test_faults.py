@@ -1,4 +1,5 @@
 """System calls that fail, made to fail by strace: the arbiter survives each, workers serve on as soon as they can."""
+import os
 import re
 import shutil
 import signal
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from support import procfs
+from support.http import request
 from support.wait import SLOW, stays, until
 
 pytestmark = pytest.mark.skipif(not shutil.which('strace'), reason='strace is not installed')
@@ -144,6 +146,53 @@ def test_spooling_a_body_fails(cserve, error):
         response = server.get('/digest', method='POST', body=b'x' * 500000)
         assert response.status in (503, 507)
     assert server.get('/digest', method='POST', body=b'x' * 500000).status == 200
+    assert server.workers() == [worker]
+
+
+def small_disk(directory, size):
+    """A prefix for the binary: of this disk it, and nobody else, sees so many bytes; it goes with the process."""
+    directory.mkdir()
+    how = ['unshare', '--mount'] if os.geteuid() == 0 else ['unshare', '--mount', '--map-root-user']
+    mount = ['sh', '-c', f'mount -t tmpfs -o size={size} tmpfs "{directory}" && exec "$@"', 'sh']
+    if subprocess.run([*how, *mount, 'true'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip('no mount namespaces here')
+    return [*how, *mount]
+
+
+def test_a_full_spool_disk_refuses_the_bodies_that_need_it(cserve, tmp_path):
+    server = cserve(prefix=small_disk(tmp_path / 'spool', '256k'), settings={'spool_dir': str(tmp_path / 'spool')})
+    worker = server.workers()[0]
+    for fields, body in [(['Content-Length: 1000000'], b'x' * 1000000),
+                         (['Transfer-Encoding: chunked'], b'8000\r\n%s\r\n' % (b'x' * 0x8000) * 20 + b'0\r\n\r\n')]:
+        mark = server.log_mark()
+        with server.connect() as c:
+            c.send(request('/digest', *fields, method='POST') + body)
+            response = c.response()
+            assert response.status == 507 and response.closes
+        assert f"in '{tmp_path}/spool': No space left on device; the request is refused" in server.log(mark)
+        assert server.get('/digest', method='POST', body=b'x' * 200000).text.startswith('200000 ')
+        assert server.get('/digest', method='POST', body=b'x' * 1000).text.startswith('1000 ')
+    assert server.workers() == [worker]
+
+
+def test_a_full_spool_disk_makes_a_response_wait_for_its_client(cserve, tmp_path):
+    server = cserve(prefix=small_disk(tmp_path / 'spool', '256k'), settings={'spool_dir': str(tmp_path / 'spool'), 'response_buffer': '64k'})
+    with server.connect(receive_buffer=4096) as c:
+        c.send(request('/stream?n=100&size=100000'))
+        server.wait_for_log('No space left on device; waiting for its client instead')
+        assert len(c.response().body) == 10000000
+    assert answers(server)
+
+
+def test_a_limit_of_file_sizes_kills_nobody(cserve):
+    """SIGXFSZ: neither the worker that spools beyond it, nor the arbiter, whose shared memory is a file as well."""
+    server = cserve(prefix=['/bin/sh', '-c', 'ulimit -f 400; exec "$@"', 'sh'])  # blocks of 512 bytes
+    worker = server.workers()[0]
+    with server.connect() as c:
+        c.send(request('/digest', method='POST', body=b'x' * 1000000))
+        assert c.response().status == 503
+    assert 'File too large; the request is refused' in server.log()
+    assert server.get('/digest', method='POST', body=b'x' * 150000).text.startswith('150000 ')
     assert server.workers() == [worker]
 
 

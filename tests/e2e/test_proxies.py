@@ -115,6 +115,7 @@ def test_proxy_protocol_holds_for_the_whole_connection(cserve):
             assert json.loads(c.get('/environ').body)['REMOTE_ADDR'] == '192.0.2.7'
         c.send(V1 + request('/'))
         assert c.response().status in (400, 505), 'a second preamble is no request'
+    assert "request from '192.0.2.7' refused" in server.log()
 
 
 def test_proxy_protocol_byte_by_byte(cserve):

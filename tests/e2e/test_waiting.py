@@ -244,6 +244,21 @@ def test_a_client_that_is_gone_is_not_served(cserve):
     assert server.get('/count?key=gone').text == '1'
 
 
+def test_a_client_that_is_gone_before_it_was_accepted_is_not_served(cserve):
+    """Its request lies in the kernel, in front of the news that it has gone."""
+    server = cserve(workers=1)
+    with server.connect() as busy, server.connect() as first:
+        busy.send(request(f'/sleep?s={SLOW_REQUEST / 4}'))
+        first.send(request('/'))  # not the first in the queue either
+        for _ in range(3):
+            with server.connect() as gone:
+                gone.send(request('/count?key=gone'))
+                gone.reset()
+        busy.response()
+        assert first.response().status == 200
+    assert server.get('/count?key=gone').text == '1'
+
+
 def test_handing_over_can_be_switched_off(cserve):
     server = cserve(workers=2, settings={'handover_delay': '0'})
     assert server.get('/').status == 200

@@ -1,4 +1,5 @@
 """Whatever an application raises or does to its process: its request ends, the log tells it, the worker serves on."""
+import contextlib
 import os
 import signal
 
@@ -121,6 +122,15 @@ def fork_in_body(environ, start):
     yield str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode()
 
 
+def close_everything(environ, start):
+    os.closerange(3, 1024)
+    if environ['QUERY_STRING']:
+        for _ in range(30):
+            os.open('/dev/null', os.O_RDWR)
+    start('200 OK', PLAIN)
+    return [b'closed']
+
+
 def run_program(environ, start):
     import subprocess
     start('200 OK', PLAIN)
@@ -134,7 +144,7 @@ PATHS = {
     '/own': raising(Own('own')), '/odd': raising(Odd()), '/recursion': recursion, '/memory': memory, '/os-error': raising(BrokenPipeError('mine')),
     '/umlaut': raising(ValueError('gr\\xfc\\xdfe \\u20ac \\udc80')), '/stdout': stdout_gone, '/descriptors': close_descriptors,
     '/fork': fork_well, '/fork-exit': fork_and_exit, '/fork-return': fork_and_return, '/fork-raise': fork_and_raise, '/fork-body': fork_in_body,
-    '/program': run_program, '/print': printing,
+    '/program': run_program, '/everything': close_everything, '/print': printing,
 }
 
 
@@ -215,6 +225,22 @@ def test_closed_descriptors_do_not_meet_the_client(cserve):
             assert c.get('/print').body == other.get('/print').body == b'printed'
         assert c.get('/value').status == 500
     assert 'ValueError: plain' in server.log()
+
+
+@pytest.mark.parametrize('path', ['/everything', '/everything?reuse'])
+@pytest.mark.parametrize('threads', ['1', '2'])
+def test_a_worker_whose_descriptors_are_closed_is_replaced(cserve, path, threads):
+    """Its epoll set as well: it could neither serve nor be told to end."""
+    server = cserve(app=APP, settings={'threads': threads})
+    first = server.get('/pid').text
+    with server.connect() as c:
+        c.send(request(path))
+        with pytest.raises((ConnectionEnded, ConnectionResetError)):
+            c.response()
+    with contextlib.suppress(ConnectionEnded, ConnectionResetError):
+        server.get('/pid')  # it may have to come to learn it
+    server.wait_for_log('ended itself: the application has closed descriptors of the server')
+    assert until(lambda: server.get('/pid'), 'an answer').text != first
 
 
 def test_stdout_of_an_application_is_its_own_business(cserve):

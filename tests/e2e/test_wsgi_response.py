@@ -166,6 +166,10 @@ def bad_hints(environ, start):
     environ['wsgi.early_hints']([('Link', 'a\\r\\nInjected: 1')])
 
 
+def hint_of_a_length(environ, start):
+    environ['wsgi.early_hints']([('Content-Length', '5')])
+
+
 def from_thread(environ, start):
     """The application runs elsewhere while its thread waits."""
     out = []
@@ -214,7 +218,7 @@ PATHS = {
     '/many-small': once([b'%04d' % i for i in range(10000)]), '/large-and-small': once([b'a', b'L' * 300000, b'b', b'M' * 40000, b'c' * 20000]),
     '/twice': twice, '/twice-exc-info': twice_with_exc_info, '/exc-info-late': exc_info_after_head, '/exc-info-none': exc_info_none,
     '/by-name': by_name, '/inside': inside_iteration, '/writing': writing, '/writing-only': writing_only, '/keep': keep, '/kept': use_kept,
-    '/hints': hints, '/bad-hints': bad_hints, '/thread': from_thread, '/late-start': late_start,
+    '/hints': hints, '/bad-hints': bad_hints, '/hint-of-length': hint_of_a_length, '/thread': from_thread, '/late-start': late_start,
     '/bad/status-bytes': bad(b'200 OK'), '/bad/status-int': bad(200), '/bad/status-short': bad('200'), '/bad/status-1xx': bad('103 Early Hints'),
     '/bad/status-crlf': bad('200 OK\\r\\nX: y'), '/bad/status-wide': bad('200 \\u20ac'),
     '/bad/headers-tuple': bad(headers=(('A', 'b'),)), '/bad/headers-dict': bad(headers={'A': 'b'}), '/bad/header-list': bad(headers=[['A', 'b']]),
@@ -241,7 +245,9 @@ PATHS = {
     '/close/generator': generator_in_close, '/close/endless': endless,
     '/length/short': bad(headers=[('Content-Length', '3')], body=[b'abcdef']), '/length/long': bad(headers=[('Content-Length', '9')], body=[b'abc']),
     '/length/generator-short': lambda e, s: bad(headers=[('Content-Length', '3')], body=(x for x in [b'ab', b'cd', b'ef']))(e, s),
-    '/204': bad('204 No Content', [], []), '/304': bad('304 Not Modified', [('ETag', '"x"')], []), '/204-body': bad('204 No Content', [], [b'dropped']),
+    '/204': bad('204 No Content', [], []), '/304': bad('304 Not Modified', [('ETag', '"x"')], []), '/204-body': bad('204 No Content', [], [b'dropped']), '/204-length': bad('204 No Content', [('Content-Length', '7')], [b'dropped']),
+    '/205': bad('205 Reset Content', [], []), '/205-body': bad('205 Reset Content', [], [b'dropped']),
+    '/205-length': bad('205 Reset Content', [('Content-Length', '7')], [b'dropped']), '/205-stream': bad('205 Reset Content', [], iter([b'dropped'])),
 }
 
 
@@ -308,10 +314,13 @@ def test_head_has_the_fields_of_get_and_no_body(server):
         assert c.get('/hello').body == b'hello'
 
 
-@pytest.mark.parametrize('path', ['/204', '/304', '/204-body'])
+@pytest.mark.parametrize('path', ['/204', '/304', '/204-body', '/204-length', '/205', '/205-body', '/205-length', '/205-stream'])
 def test_statuses_without_a_body(server, path):
+    """RFC 9110, 15.3.5, 15.3.6 and 15.4.5: 205 says so by a length of zero."""
     with server.connect() as c:
-        assert c.get(path).status == int(path[1:4])
+        response = c.get(path)
+        assert response.status == int(path[1:4]) and response.body == b''
+        assert response['Content-Length'] == ('0' if response.status == 205 else None)
         assert c.get('/hello').body == b'hello'
 
 
@@ -366,6 +375,7 @@ def test_latin1_goes_out_as_it_is(server):
     ('/bad/unknown-name', "TypeError: start_response(): argument 'x'"),
     ('/bad/exc-info', 'TypeError: exc_info must be a tuple'),
     ('/bad-hints', 'control characters'),
+    ('/hint-of-length', 'Content-Length, which an interim response has not'),
     ('/late-start', 'without having called start_response()'),
 ])
 def test_what_breaks_the_rules_is_a_500_and_says_why(server, path, words):

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define PIECES_MAX   24
@@ -61,6 +62,18 @@ static void note_request(struct buf *out, const struct request *r) {
     BUF_APPEND_LITERAL(out, BOUNDARY);
 }
 
+static void respond_with_file(struct exchange *x, struct slice body) {
+    int fd = memfd_create("answer", MFD_CLOEXEC);
+    MUST(fd >= 0 && fd_write_all(fd, body.data, body.len) == 0);
+    response_file(x, fd, 0, body.len);
+    fd_close(&fd);
+}
+
+/* More than the socket takes: some is queued, and some goes through a file. */
+static void respond_at_length(struct exchange *x, struct slice body) {
+    for (size_t sent = 0; sent < 48 * 1024; sent += body.len) response_body(x, body.data, body.len, NULL);
+}
+
 static void respond(struct exchange *x, struct slice body) {
     struct slice path = request_span(&x->request, x->request.path);
     if (slice_equal(path, SLICE("/abort"))) {
@@ -71,6 +84,13 @@ static void respond(struct exchange *x, struct slice body) {
     if (slice_equal(path, SLICE("/pieces"))) {
         for (size_t at = 0; at < body.len; at += 7)
             response_body(x, body.data + at, body.len - at < 7 ? body.len - at : 7, NULL);
+    } else if (slice_equal(path, SLICE("/file"))) {
+        respond_with_file(x, body);
+    } else if (slice_equal(path, SLICE("/long"))) {
+        respond_at_length(x, body);
+    } else if (slice_equal(path, SLICE("/short"))) {
+        response_set_length(x, body.len - 1);
+        response_body(x, body.data, body.len, NULL);
     } else if (!slice_equal(path, SLICE("/empty"))) {
         response_set_length(x, body.len);
         response_body(x, body.data, body.len, NULL);
@@ -84,6 +104,7 @@ static void serve(void *ctx, struct exchange *x) {
     note_request(&run->served, &x->request);
     struct slice path = request_span(&x->request, x->request.path);
     struct slice status = slice_equal(path, SLICE("/none")) ? SLICE("204 No Content") : SLICE("200 OK");
+    if (slice_equal(path, SLICE("/hints"))) response_early_hints(x, SLICE("Link: </style.css>\r\n"));
     MUST(!response_start(x, status));
     MUST(!response_add(x, SLICE("Content-Type"), SLICE("text/plain")));
     respond(x, slice_make(run->served.data + start, run->served.len - start));
@@ -148,6 +169,8 @@ static void run_server(struct run *run, const struct settings *settings, struct 
     const struct handler handler = {.ctx = run, .serve = serve};
     int ends[2];
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    int little = 4096;
+    MUST(setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &little, sizeof little) == 0);
     *run = (struct run){.pump = {.fd = eventfd(1, EFD_CLOEXEC), .on_event = on_turn},
                         .activity = aligned_alloc(64, sizeof(struct activity)),
                         .client_fd = ends[0],
@@ -212,7 +235,7 @@ static struct settings settings_for(uint8_t control) {
         .limit_request_field_size = is_small ? 64 : 4094,
         .limit_request_body = is_small ? 128 : 65536,
         .body_buffer = is_small ? 16 : 4096,
-        .response_buffer = 1 << 20,
+        .response_buffer = is_small ? 4096 : 1 << 20,
         .response_spool = 1 << 20,
         .spool_dir = "/tmp",
         .server_header = "cserve",
