@@ -27,9 +27,9 @@ struct server_config {
     uint64_t max_requests;         /* call on_recycle after so many; 0: never */
     void (*on_recycle)(void *ctx); /* lock held; must not block */
     void *on_recycle_ctx;
-    /* A request of application thread `thread` has run into the setting `timeout`; its client was answered with 504 if
-     * nothing had been sent. By the courier, lock held; must not block. May be NULL. */
-    void (*on_timeout)(void *ctx, unsigned thread);
+    /* Request `number` of application thread `thread` has run into the setting `timeout`; its client was answered with
+     * 504 if nothing had been sent. By the courier, lock held; must not block. May be NULL. */
+    void (*on_timeout)(void *ctx, unsigned thread, uint64_t number);
     void *on_timeout_ctx;
 };
 

@@ -33,7 +33,7 @@ static void answer(struct conn *c) {
                 (double)s->settings->timeout / 1000,
                 is_ours ? "its client is answered with 504" : "its response, which has begun, is cut");
     if (is_ours) conn_send_text(c, 504);
-    if (s->config.on_timeout) s->config.on_timeout(s->config.on_timeout_ctx, c->exchange->thread);
+    if (s->config.on_timeout) s->config.on_timeout(s->config.on_timeout_ctx, c->exchange->thread, c->exchange->number);
 }
 
 void request_timeout_enforce(struct server *s) {

@@ -30,6 +30,7 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
     list_append(&s->served, &c->link);
     x->served_ms = s->now_ms;
     s->serving++;
+    x->number = s->answered + s->serving;
     response_prepare(s, x, thread);
     if (s->settings->timeout) server_expect_deadline(s, s->now_ms + s->settings->timeout);
     if (s->has_courier && !s->courier_is_armed && s->serving == s->runners) courier_arm(s);

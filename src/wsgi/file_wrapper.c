@@ -168,11 +168,14 @@ bool file_wrapper_send(struct app_thread *t, PyObject *result, enum reply_result
     uint64_t length = (uint64_t)offset < size ? size - (uint64_t)offset : 0;
     uint64_t wanted = x->response.has_length ? x->response.length - x->response.body_bytes : length;
     if (wanted < length) length = wanted;
+    enum response_result taken;
+    PY_LOCK(t->call);
     t->call->is_sending = true;
     gil_let_go(t);
-    enum response_result taken = response_file(x, fd, (uint64_t)offset, length);
+    taken = response_file(x, fd, (uint64_t)offset, length);
     gil_take(t);
     t->call->is_sending = false;
+    PY_UNLOCK();
     *sent = taken == RESPONSE_GONE ? REPLY_GONE : REPLY_DONE;
     return true;
 }

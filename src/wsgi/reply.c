@@ -58,6 +58,22 @@ enum reply_result reply_send_piece(struct call *c, PyObject *bytes) {
     return send_small(c, x, slice_of_bytes(bytes));
 }
 
+static enum reply_result send_piece(struct app_thread *t, PyObject *bytes) {
+    enum reply_result result;
+    PY_LOCK(t->call);
+    result = reply_send_piece(t->call, bytes);
+    PY_UNLOCK();
+    return result;
+}
+
+static void finish(struct app_thread *t) {
+    PY_LOCK(t->call);
+    t->call->is_sending = true;
+    response_finish(t->exchange);
+    t->call->is_sending = false;
+    PY_UNLOCK();
+}
+
 static bool check_started(const struct call *c) {
     if (LIKELY(c->is_started)) return true;
     PyErr_SetString(PyExc_AssertionError, "the application produced a body without having called start_response()");
@@ -74,7 +90,10 @@ static bool check_bytes(PyObject *piece) {
 
 static enum reply_result flush_gathered(struct app_thread *t) {
     if (t->gathered.len == 0) return REPLY_DONE;
-    enum reply_result result = send_small(t->call, t->exchange, buf_slice(&t->gathered));
+    enum reply_result result;
+    PY_LOCK(t->call);
+    result = send_small(t->call, t->exchange, buf_slice(&t->gathered));
+    PY_UNLOCK();
     buf_reset(&t->gathered);
     return result;
 }
@@ -86,7 +105,7 @@ static enum reply_result add_piece(struct app_thread *t, PyObject *piece) {
         enum reply_result result = flush_gathered(t);
         if (result != REPLY_DONE) return result;
     }
-    if (size > GATHER_BYTES) return reply_send_piece(t->call, piece);
+    if (size > GATHER_BYTES) return send_piece(t, piece);
     buf_append_slice(&t->gathered, slice_of_bytes(piece));
     return REPLY_DONE;
 }
@@ -117,13 +136,16 @@ static enum reply_result send_sequence(struct app_thread *t, PyObject *sequence)
     return result;
 }
 
-/* The usual answer: one piece. */
 static enum reply_result send_single(struct app_thread *t, PyObject *piece) {
     if (!check_bytes(piece)) return REPLY_RAISED;
     if (t->exchange->response.body_bytes == 0) response_set_length(t->exchange, (uint64_t)PyBytes_GET_SIZE(piece));
-    Py_INCREF(piece);
-    enum reply_result result = reply_send_piece(t->call, piece);
-    Py_DECREF(piece);
+    return send_piece(t, piece);
+}
+
+/* The usual answer: one piece. Consumes the reference, which is NULL with an exception. */
+static enum reply_result send_only(struct app_thread *t, PyObject *piece) {
+    enum reply_result result = piece ? send_single(t, piece) : REPLY_RAISED;
+    Py_XDECREF(piece);
     return result;
 }
 
@@ -143,7 +165,7 @@ static enum reply_result send_next(struct app_thread *t, PyObject *iterable, PyO
     if (PyBytes_GET_SIZE(piece) == 0) return REPLY_DONE;
     if (!check_started(t->call)) return REPLY_RAISED;
     if (is_first) set_length_of_only(t->exchange, iterable, piece);
-    return reply_send_piece(t->call, piece);
+    return send_piece(t, piece);
 }
 
 static enum reply_result send_iterable(struct app_thread *t, PyObject *iterable) {
@@ -164,8 +186,9 @@ static enum reply_result send_iterable(struct app_thread *t, PyObject *iterable)
 }
 
 static enum reply_result send_body(struct app_thread *t, PyObject *result) {
-    if (PyList_CheckExact(result) && PyList_GET_SIZE(result) == 1) return send_single(t, PyList_GET_ITEM(result, 0));
-    if (PyTuple_CheckExact(result) && PyTuple_GET_SIZE(result) == 1) return send_single(t, PyTuple_GET_ITEM(result, 0));
+    if (PyList_CheckExact(result) && PyList_GET_SIZE(result) == 1) return send_only(t, py_list_item(result, 0));
+    if (PyTuple_CheckExact(result) && PyTuple_GET_SIZE(result) == 1)
+        return send_only(t, Py_NewRef(PyTuple_GET_ITEM(result, 0)));
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) return send_sequence(t, result);
     enum reply_result sent = REPLY_DONE;
     if (file_wrapper_send(t, result, &sent)) return sent;
@@ -183,7 +206,7 @@ enum reply_result reply_send(struct app_thread *t, PyObject *result) {
     enum reply_result sent = send_body(t, result);
     if (sent != REPLY_DONE) return sent;
     if (!check_started(t->call)) return REPLY_RAISED;
-    response_finish(t->exchange);
+    finish(t);
     return REPLY_DONE;
 }
 
