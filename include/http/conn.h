@@ -41,7 +41,7 @@ struct conn {
     bool wants_proxy;  /* the PROXY header has not come yet */
     bool closes;       /* after the answer that is leaving */
     bool lingers;      /* the client may still be sending when we close */
-    bool has_queued;   /* serving thread: `output` may hold something */
+    bool has_queued;   /* while serving, the serving thread's: `output` may hold something */
 };
 
 enum close_reason {

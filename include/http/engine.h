@@ -164,6 +164,10 @@ uint64_t server_next_deadline(const struct server *s);
 int server_wait_milliseconds(const struct server *s, uint64_t wake_ms);
 void server_flush_log(struct server *s);
 
+static inline bool server_has_siblings(const struct server *s) {
+    return s->config.has_siblings && atomic_load_explicit(s->config.has_siblings, memory_order_relaxed);
+}
+
 static inline struct output_release server_release(const struct server *s) {
     return (struct output_release){s->handler->release, s->handler->ctx};
 }

@@ -192,7 +192,9 @@ void conn_complete(struct conn *c) {
 static void conn_send_continue(struct conn *c) {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     output_copy(&c->output, c->server->settings, text, sizeof text - 1);
-    if (output_flush(&c->output, c->source.fd, server_release(c->server)) == OUTPUT_BROKEN) c->is_gone = true;
+    enum output_result result = output_flush(&c->output, c->source.fd, server_release(c->server));
+    if (result == OUTPUT_BROKEN) c->is_gone = true;
+    c->has_queued = result == OUTPUT_BLOCKED; /* the answer must not overtake it */
 }
 
 /* The head must outlive the buffer it arrived in. */

@@ -61,7 +61,7 @@ static void describe(const struct conn *c, struct message *m, struct iovec vecto
 /* The only worker has no siblings, but whoever comes after it is one. */
 bool handover_is_possible(const struct server *s) {
     if (s->config.handover_give_fd < 0 || !s->settings->handover_delay) return false;
-    return s->is_draining ? s->drain_mode == SERVER_DRAIN_RETIRE : !s->config.is_only_worker;
+    return s->is_draining ? s->drain_mode == SERVER_DRAIN_RETIRE : server_has_siblings(s);
 }
 
 enum handover_result handover_give(struct conn *c) {
@@ -79,7 +79,7 @@ enum handover_result handover_give(struct conn *c) {
         (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(fd_bytes)};
     memcpy(CMSG_DATA(&control.header), fds, fd_bytes);
     if (sendmsg(s->config.handover_give_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        return errno == EAGAIN || errno == ENOBUFS || errno == EINTR ? HANDOVER_LATER : HANDOVER_UNFIT;
+        return errno == EAGAIN || errno == ENOBUFS || errno == EINTR || errno == ETOOMANYREFS ? HANDOVER_LATER : HANDOVER_UNFIT;
     atomic_fetch_add_explicit(&s->config.activity->handed_over, 1, memory_order_relaxed);
     conn_close(c, CLOSE_HANDED_OVER);
     return HANDOVER_DONE;

@@ -28,7 +28,7 @@ static void answer(struct conn *c) {
     char target[160];
     const struct request *r = &c->exchange->request;
     log_escape(target, sizeof target, request_span(r, r->target));
-    bool is_ours = response_claim(&c->exchange->response);
+    bool is_ours = response_claim(&c->exchange->response) && output_is_empty(&c->output);
     log_warning("%.*s %s exceeds timeout, %.0f s: %s", SLICE_ARG(request_span(r, r->method)), target,
                 (double)s->settings->timeout / 1000,
                 is_ours ? "its client is answered with 504" : "its response, which has begun, is cut");

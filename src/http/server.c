@@ -175,7 +175,8 @@ void server_run(struct server *s, unsigned thread) {
 }
 
 void server_drain(struct server *s, enum server_drain_mode mode) {
-    if (s->is_draining) return;
+    bool is_news = !s->is_draining || (mode == SERVER_DRAIN_STOP && s->drain_mode == SERVER_DRAIN_RETIRE);
+    if (!is_news) return;
     s->drain_mode = mode;
     s->is_draining = true;
     s->answers_close = !handover_is_possible(s);

@@ -185,7 +185,7 @@ static struct server *make_server(const struct worker *w, const struct handler *
         .access_log = w->access_log,
         .handover_give_fd = w->links->handover[1],
         .handover_take_fd = w->links->handover[0],
-        .is_only_worker = w->is_only_worker,
+        .has_siblings = &w->row->has_siblings,
         .max_requests = choose_max_requests(s),
         .on_recycle = on_recycle,
         .on_recycle_ctx = (void *)w,

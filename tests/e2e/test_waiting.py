@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from support import procfs
 from support.http import request
 from support.wait import SLOW, until
 
@@ -242,6 +243,25 @@ def test_a_client_that_is_gone_is_not_served(cserve):
         gone.reset()
         busy.response()
     assert server.get('/count?key=gone').text == '1'
+
+
+def test_an_idle_server_sleeps(cserve):
+    """No periodic wake-up: neither courier nor arbiter nor a worker has one."""
+    server = cserve(workers=4)
+    for _ in range(50):
+        server.get('/')
+    with connections(server, 8) as clients:
+        for c in clients:
+            c.get('/')
+
+        def wake_ups():
+            return sum(procfs.wake_ups(pid) for pid in [server.pid, *server.workers()])
+
+        def is_quiet():
+            before = wake_ups()
+            time.sleep(2)  # nothing to wait for: that is the point
+            return wake_ups() - before <= 5
+        assert until(is_quiet, 'two seconds in which hardly a thread wakes up', 30 * SLOW)
 
 
 def test_handing_over_can_be_switched_off(cserve):

@@ -29,6 +29,7 @@ struct fixture {
     _Atomic unsigned served;
     struct handler handler;
     _Atomic bool retires;
+    _Atomic bool has_siblings;
     int gate; /* eventfd: "/slow" waits for it */
 };
 
@@ -118,6 +119,7 @@ static struct fixture *start_beside(struct settings settings, unsigned threads, 
     f->activity = MEM_NEW(struct activity);
     f->gate = eventfd(0, EFD_CLOEXEC);
     f->handler = (struct handler){.ctx = f, .serve = echo};
+    f->has_siblings = handover[0] >= 0;
     struct server_config config = {.settings = &f->settings,
                                    .listeners = f->listeners,
                                    .listener_count = 1,
@@ -125,7 +127,7 @@ static struct fixture *start_beside(struct settings settings, unsigned threads, 
                                    .activity = f->activity,
                                    .handover_give_fd = handover[0],
                                    .handover_take_fd = handover[1],
-                                   .is_only_worker = handover[0] < 0};
+                                   .has_siblings = &f->has_siblings};
     f->server = server_new(&config);
     assert_non_null(f->server);
     f->stop = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC), .on_event = on_stop};
