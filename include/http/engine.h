@@ -145,11 +145,12 @@ enum handover_result {
 };
 /* Are there siblings, and is it wanted? */
 bool handover_is_possible(const struct server *s);
-/* In CONN_IDLE or CONN_READY. */
+/* In CONN_IDLE, in CONN_READY, or in CONN_READING while the head is arriving. */
 enum handover_result handover_give(struct conn *c);
-/* Every complete request that waits; every idle connection. */
+/* Every complete request that waits. */
 void handover_ready(struct server *s);
-void handover_idle(struct server *s);
+/* Every connection that is idle or whose next head is still arriving. */
+void handover_unready(struct server *s);
 /* Takes one connection from the socket; false if there was none. */
 bool handover_take(struct server *s);
 

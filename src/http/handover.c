@@ -1,7 +1,8 @@
 /* Handing connections to siblings: descriptor, peer, the bytes that have arrived, and where the connection stands
  * travel as one message through a SEQPACKET socket that all workers share; whoever is free takes it.
  *
- * A connection is given between requests, or with one complete request that nobody here has begun. The head travels as
+ * A connection is given between requests, with a head that is still arriving, or with one complete request that nobody
+ * here has begun. The head travels as
  * it came and is parsed again, by the same rules; the body travels decoded, in memory or as the descriptor of its file.
  * The giver forgets the connection the moment the kernel has the message: from then on it exists once, in the socket.
  * Must never block. */
@@ -36,18 +37,24 @@ union control {
     char space[CMSG_SPACE(2 * sizeof(int))];
 };
 
+/* What has been read and belongs to no complete request. A head that is still arriving is read again from its start. */
+static const struct buf *unused_bytes(const struct conn *c) {
+    return c->state == CONN_READING ? &c->exchange->input : &c->pending;
+}
+
 static void describe(const struct conn *c, struct message *m, struct iovec vectors[4]) {
-    const struct exchange *x = c->exchange;
+    const struct exchange *x = c->state == CONN_READY ? c->exchange : NULL;
+    const struct buf *rest = unused_bytes(c);
     *m = (struct message){.magic = MAGIC,
                           .requests = c->requests,
-                          .pending_length = (uint32_t)c->pending.len,
+                          .pending_length = (uint32_t)rest->len,
                           .wants_proxy = c->wants_proxy,
                           .peer = c->peer,
                           .client = c->client,
                           .local = *c->local};
     vectors[0] = (struct iovec){m, sizeof *m};
     vectors[1] = vectors[2] = (struct iovec){NULL, 0};
-    vectors[3] = (struct iovec){c->pending.data, c->pending.len};
+    vectors[3] = (struct iovec){rest->data, rest->len};
     if (!x) return;
     const struct body *body = &x->request.body;
     m->head_length = x->parser->head_length;
@@ -96,17 +103,20 @@ void handover_ready(struct server *s) {
     }
 }
 
-void handover_idle(struct server *s) {
-    struct list *node = s->queues[QUEUE_IDLE].timers.next;
-    while (node != &s->queues[QUEUE_IDLE].timers) {
+/* False when the socket is full. */
+static bool give_queue(struct list *queue) {
+    struct list *node = queue->next;
+    while (node != queue) {
         struct conn *c = CONTAINER_OF(node, struct conn, timer.link);
         node = node->next;
-        if (handover_give(c) == HANDOVER_LATER) {
-            s->handover_again_ms = s->now_ms + HANDOVER_RETRY_MS;
-            return;
-        }
+        if (handover_give(c) == HANDOVER_LATER) return false;
     }
-    s->handover_again_ms = 0;
+    return true;
+}
+
+void handover_unready(struct server *s) {
+    bool all = give_queue(&s->queues[QUEUE_IDLE].timers) && give_queue(&s->queues[QUEUE_HEADER].timers);
+    s->handover_again_ms = all ? 0 : s->now_ms + HANDOVER_RETRY_MS;
 }
 
 /* The listener of the same address; for one that this worker does not have (a reload changed `bind`), the message's own

@@ -1,5 +1,5 @@
 /* The setting `timeout`, as far as the worker itself can keep it: whoever leads, the courier or another application
- * thread, answers the client of a request that has run too long with 504, and gives idle connections to siblings. What
+ * thread, answers the client of a request that has run too long with 504, and gives the other connections to siblings. What
  * happens to the worker is the arbiter's business, a moment later.
  *
  * Application thread and leader may want to answer at the same time: whoever claims the response first may
@@ -46,5 +46,5 @@ void request_timeout_enforce(struct server *s) {
         any = true;
     }
     bool is_doomed = s->settings->threads == 1; /* the arbiter is about to kill it */
-    if (any && is_doomed && handover_is_possible(s)) handover_idle(s);
+    if (any && is_doomed && handover_is_possible(s)) handover_unready(s);
 }

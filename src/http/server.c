@@ -76,7 +76,7 @@ void server_expire_timers(struct server *s) {
         s->accept_again_ms = 0;
         accept_update(s);
     }
-    if (s->handover_again_ms && s->now_ms >= s->handover_again_ms) handover_idle(s);
+    if (s->handover_again_ms && s->now_ms >= s->handover_again_ms) handover_unready(s);
 }
 
 void server_flush_log(struct server *s) {

@@ -150,6 +150,19 @@ def test_random_kills_and_the_books_balance(cserve, tmp_path):
     assert load.counts['answered'] <= len(run) <= load.sent
 
 
+def test_a_half_sent_head_outlives_a_hung_worker(cserve):
+    server = cserve(workers=1, settings={'timeout': f'{SLOW:g}'})
+    with server.connect() as half, server.connect() as hung:
+        half.send(request('/id?n=1') + b'GET /id?n=2 HTTP/1.1\r\nHo')
+        assert half.response().text.startswith('1 ')
+        hung.send(request('/sleep?s=600'))
+        server.signal(signal.SIGTTIN)
+        assert hung.response().status == 504
+        server.wait_for_log('killed by cserve: timeout')
+        half.send(b'st: x\r\n\r\n')
+        assert half.response().text.startswith('2 ')
+
+
 # ---- leaving ----
 
 def _recycle(server, how):

@@ -115,10 +115,10 @@ def test_recycling_under_kept_alive_clients_loses_nothing(cserve):
     assert len(pids) > 8, 'too few were recycled'
 
 
-@pytest.mark.parametrize('hang', ['/spin?s=60', '/sleep?s=60'])
+@pytest.mark.parametrize('hang', ['/spin?s=60', '/sleep?s=60', '/hold?s=60'])
 def test_a_hung_request_costs_exactly_one_504(cserve, hang):
     server = cserve(workers=3, settings={'timeout': f'{SLOW:g}' if SLOW >= 1 else '1'})
-    with connections(server, 40) as idle, connections(server, 10) as active:
+    with connections(server, 50) as idle, connections(server, 10) as active:
         for c in idle + active:
             c.get('/')
         with server.connect() as hung:
