@@ -12,6 +12,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #define MOVE_ON_EVERY 64 /* requests */
@@ -390,6 +391,11 @@ void conn_retire(struct conn *c) {
     }
     if (c->requests) conn_close(c, CLOSE_SHUTDOWN);
     else conn_expect(c, &c->server->queues[QUEUE_FRESH]);
+}
+
+bool conn_is_cut(const struct conn *c) {
+    struct pollfd p = {.fd = c->source.fd, .events = 0};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
 bool conn_has_progress(struct conn *c) {

@@ -150,6 +150,7 @@ static void adopt_request(struct conn *c, const struct message *m, const char *b
         x->parser->state = PARSER_COMPLETE;
     }
     fd_close(&body_fd);
+    c->is_gone = conn_is_cut(c); /* it may have waited for a taker for long */
     conn_complete(c);
 }
 

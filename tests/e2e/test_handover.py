@@ -80,6 +80,19 @@ def test_a_worker_takes_no_more_connections_than_it_may_have(cserve):
             assert sum(c.has_news() for c in others) == 24 + 25 - 30, 'those that were idle longest make room'
 
 
+def test_what_vanished_on_its_way_is_not_served(cserve):
+    server = cserve(workers=1, settings=ALONE)
+    with connections(server, 6) as clients:
+        before = procfs.sockets(server.workers()[0])
+        stuck, _ = with_a_stuck_worker(server, clients)
+        begin_on(server, clients[1], f'/sleep?s={2 * SLOW}')
+        clients[2].send(request('/count?key=gone'))
+        until(lambda: procfs.sockets(stuck) == before - 2, 'the request to have left the stuck worker')
+        clients[2].reset()
+        assert clients[1].response().status == 200
+        assert clients[3].get('/count?key=gone').text == '1'
+
+
 # ---- death ----
 
 def test_a_taker_that_dies_loses_the_request_that_it_ran(cserve):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from load import Load
 from support import procfs
 from support.http import request
 from support.wait import SLOW, until
@@ -147,24 +148,18 @@ def application(environ, start_response):
         assert data.count(b'HTTP/1.1') == 1 and b'504' not in data and not data.endswith(b'0\r\n\r\n')
 
 
-@pytest.mark.parametrize('clients', [6, 64])
-def test_even_load_is_shared_evenly(cserve, clients):
+@pytest.mark.parametrize('kind, clients', [('keep', 4), ('keep', 8), ('keep', 256), ('close', 4), ('close', 64)])
+def test_even_load_is_shared_evenly(cserve, kind, clients):
     """Soon after it began, whoever took the first connections: judged window by window."""
     server = cserve(workers=4)
-    lock = threading.Lock()
-
-    def window(opened):
-        served = collections.Counter()
-
-        def client(c):
-            mine = collections.Counter(c.get('/pid').text for _ in range(4800 // clients))
-            with lock:
-                served.update(mine)
-        in_parallel(client, opened)
-        return max(served.values()) <= 1.3 * sum(served.values()) / 4
-
-    with connections(server, clients) as opened:
-        assert until(lambda: window(opened), 'an even share of the requests', 60 * SLOW)
+    with Load(server.address, {kind: clients}, patience=60 * SLOW) as load:
+        def is_even_now():
+            served, begin = collections.Counter(), load.counts['answered']
+            served.subtract(dict(load.by_process))
+            until(lambda: load.counts['answered'] >= begin + 4000, 'answers', 60 * SLOW)
+            served.update(dict(load.by_process))
+            return max(served.values()) <= 1.3 * sum(served.values()) / 4
+        assert until(is_even_now, lambda: f'an even share of the requests: {load.by_process}', 60 * SLOW)
 
 
 def test_threads_run_requests_side_by_side(cserve):
@@ -212,6 +207,21 @@ def application(environ, start_response):
     server.wait_workers(1, without=[worker])
     assert server.get('/').status == 200
     assert 'retires: one of its threads hangs' in server.log()
+
+
+def test_with_threads_one_that_cannot_be_interrupted_is_killed_after_graceful_timeout(cserve):
+    server = cserve(workers=1, settings={'threads': '2', 'timeout': f'{SLOW:g}', 'graceful_timeout': f'{SLOW:g}'})
+    worker = server.workers()
+    with server.connect() as beside, server.connect() as hung:
+        beside.get('/')
+        hung.send(request('/sleep?s=600'))
+        while not hung.has_news(0.01):
+            assert beside.get('/').status == 200
+        assert hung.response().status == 504
+        server.wait_for_log('retiring it, its other requests finish')
+        server.wait_for_log('not done within graceful_timeout')
+        server.wait_workers(1, without=worker)
+        assert beside.get('/').status == 200
 
 
 def test_an_application_can_ask_whether_its_client_is_gone(cserve):
