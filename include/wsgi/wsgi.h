@@ -37,8 +37,8 @@ char *wsgi_other_threads(void);
 /* An application thread besides the main one: brackets its server_run(). */
 int wsgi_thread_start(void);
 void wsgi_thread_stop(void);
-/* Raises RequestTimeout in application thread `thread` if it still runs the exchange of that number. Any thread, without
- * the engine's lock. Only with several application threads. */
+/* Raises RequestTimeout in application thread `thread` if it still runs the exchange of that number. Any thread,
+ * without the engine's lock. Only with several application threads. */
 void wsgi_interrupt(unsigned thread, uint64_t number);
 
 enum wsgi_hook {

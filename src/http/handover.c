@@ -71,6 +71,11 @@ bool handover_is_possible(const struct server *s) {
     return s->is_draining ? s->drain_mode == SERVER_DRAIN_RETIRE : server_has_siblings(s);
 }
 
+/* The socket is full, or holds all the descriptors that one user may have under way (unix(7)). */
+static bool may_fit_later(int error) {
+    return error == EAGAIN || error == ENOBUFS || error == EINTR || error == ETOOMANYREFS;
+}
+
 enum handover_result handover_give(struct conn *c) {
     struct server *s = c->server;
     struct message m;
@@ -86,7 +91,7 @@ enum handover_result handover_give(struct conn *c) {
         (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(fd_bytes)};
     memcpy(CMSG_DATA(&control.header), fds, fd_bytes);
     if (sendmsg(s->config.handover_give_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        return errno == EAGAIN || errno == ENOBUFS || errno == EINTR || errno == ETOOMANYREFS ? HANDOVER_LATER : HANDOVER_UNFIT;
+        return may_fit_later(errno) ? HANDOVER_LATER : HANDOVER_UNFIT;
     atomic_fetch_add_explicit(&s->config.activity->handed_over, 1, memory_order_relaxed);
     conn_close(c, CLOSE_HANDED_OVER);
     return HANDOVER_DONE;

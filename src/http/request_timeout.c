@@ -1,6 +1,6 @@
 /* The setting `timeout`, as far as the worker itself can keep it: whoever leads, the courier or another application
- * thread, answers the client of a request that has run too long with 504, and gives the other connections to siblings. What
- * happens to the worker is the arbiter's business, a moment later.
+ * thread, answers the client of a request that has run too long with 504, and gives the other connections to siblings.
+ * What happens to the worker is the arbiter's business, a moment later.
  *
  * Application thread and leader may want to answer at the same time: whoever claims the response first may
  * (response_claim). Must never write into a response that has begun. */

@@ -16,8 +16,8 @@
 
 static _Thread_local struct app_thread *self;
 
-/* What the application threads run, by their index, for wsgi_interrupt(). `state` is the exchange's number, shifted, and
- * one of the phases below; 0 between requests. */
+/* What the application threads run, by their index, for wsgi_interrupt(). `state` is the exchange's number, shifted,
+ * and one of the phases below; 0 between requests. */
 static struct {
     _Atomic uint64_t state;
     unsigned long ident; /* Python's number of the thread */

@@ -30,8 +30,8 @@ static inline PyObject *Py_XNewRef(PyObject *object) {
 #define PY_LOCK_BOTH(one, two) Py_BEGIN_CRITICAL_SECTION2(one, two)
 #define PY_UNLOCK_BOTH()       Py_END_CRITICAL_SECTION2()
 #else
-#define PY_LOCK(object) {
-#define PY_UNLOCK()     }
+#define PY_LOCK(object)        {
+#define PY_UNLOCK()            }
 #define PY_LOCK_BOTH(one, two) {
 #define PY_UNLOCK_BOTH()       }
 #endif

@@ -457,7 +457,7 @@ struct client {
     pthread_t thread;
     int fd;
     unsigned seed;
-    bool pipelines;       /* two at a time */
+    bool pipelines;        /* two at a time */
     _Atomic bool *goes_on; /* beyond REQUESTS; NULL: no */
     unsigned asked, answered;
 };
@@ -577,7 +577,8 @@ static void many_threads_hang_retire_and_hand_over_at_once(void **state) {
         close(hung[i]);
     }
     for (unsigned round = 0; round < 9; round++) {
-        struct fixture **leaving = &servers[round % ARRAY_LENGTH(servers)], *next = start_beside(settings, THREADS_MAX, pair);
+        struct fixture **leaving = &servers[round % ARRAY_LENGTH(servers)],
+                       *next = start_beside(settings, THREADS_MAX, pair);
         open_gate(*leaving, HUNG);
         retire(*leaving);
         *leaving = next;
