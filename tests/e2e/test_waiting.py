@@ -218,7 +218,7 @@ def test_with_threads_one_that_cannot_be_interrupted_is_killed_after_graceful_ti
         while not hung.has_news(0.01):
             assert beside.get('/').status == 200
         assert hung.response().status == 504
-        server.wait_for_log('retiring it, its other requests finish')
+        server.wait_for_log('retires: one of its threads hangs')
         server.wait_for_log('not done within graceful_timeout')
         server.wait_workers(1, without=worker)
         assert beside.get('/').status == 200
