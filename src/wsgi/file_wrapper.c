@@ -166,10 +166,10 @@ bool file_wrapper_send(struct app_thread *t, PyObject *result, enum reply_result
 
     struct exchange *x = t->exchange;
     uint64_t length = (uint64_t)offset < size ? size - (uint64_t)offset : 0;
-    uint64_t wanted = x->response.has_length ? x->response.length - x->response.body_bytes : length;
-    if (wanted < length) length = wanted;
     enum response_result taken;
     PY_LOCK(t->call);
+    uint64_t wanted = x->response.has_length ? x->response.length - x->response.body_bytes : length;
+    if (wanted < length) length = wanted;
     t->call->is_sending = true;
     gil_let_go(t);
     taken = response_file(x, fd, (uint64_t)offset, length);

@@ -148,7 +148,11 @@ void hooks_before_request(struct exchange *x) {
 
 void hooks_after_request(struct exchange *x, PyObject *environ) {
     if (!hooks.functions[POST_REQUEST]) return;
-    PyObject *arguments[] = {hooks.worker, stand_in_request(&x->request), environ, stand_in_response(&x->response)};
+    PyObject *response;
+    PY_LOCK(app_thread_self()->call);
+    response = stand_in_response(&x->response);
+    PY_UNLOCK();
+    PyObject *arguments[] = {hooks.worker, stand_in_request(&x->request), environ, response};
     call_hook(POST_REQUEST, arguments, hooks.post_request_arity);
     Py_XDECREF(arguments[1]);
     Py_XDECREF(arguments[3]);

@@ -86,6 +86,13 @@ static bool check_bytes(PyObject *piece) {
     return false;
 }
 
+/* What is about to be sent is the whole body, unless write() has sent something. */
+static void set_length(struct app_thread *t, uint64_t length) {
+    PY_LOCK(t->call);
+    if (t->exchange->response.body_bytes == 0) response_set_length(t->exchange, length);
+    PY_UNLOCK();
+}
+
 /* ---- lists and tuples ---- */
 
 static enum reply_result flush_gathered(struct app_thread *t) {
@@ -129,7 +136,7 @@ static enum reply_result send_sequence(struct app_thread *t, PyObject *sequence)
         else result = REPLY_RAISED;
     }
     if (result == REPLY_DONE) {
-        if (t->exchange->response.body_bytes == 0) response_set_length(t->exchange, total);
+        set_length(t, total);
         result = send_pieces(t, pieces);
     }
     Py_DECREF(pieces);
@@ -138,7 +145,7 @@ static enum reply_result send_sequence(struct app_thread *t, PyObject *sequence)
 
 static enum reply_result send_single(struct app_thread *t, PyObject *piece) {
     if (!check_bytes(piece)) return REPLY_RAISED;
-    if (t->exchange->response.body_bytes == 0) response_set_length(t->exchange, (uint64_t)PyBytes_GET_SIZE(piece));
+    set_length(t, (uint64_t)PyBytes_GET_SIZE(piece));
     return send_piece(t, piece);
 }
 
@@ -152,11 +159,11 @@ static enum reply_result send_only(struct app_thread *t, PyObject *piece) {
 /* ---- everything else ---- */
 
 /* PEP 3333, "Handling the Content-Length Header": the only piece is the whole body. */
-static void set_length_of_only(struct exchange *x, PyObject *iterable, PyObject *piece) {
-    if (x->response.has_length || x->response.body_bytes) return;
+static void set_length_of_only(struct app_thread *t, PyObject *iterable, PyObject *piece) {
+    if (t->exchange->response.has_length) return;
     PySequenceMethods *methods = Py_TYPE(iterable)->tp_as_sequence;
     if (!methods || !methods->sq_length) return;
-    if (PyObject_Size(iterable) == 1) response_set_length(x, (uint64_t)PyBytes_GET_SIZE(piece));
+    if (PyObject_Size(iterable) == 1) set_length(t, (uint64_t)PyBytes_GET_SIZE(piece));
     PyErr_Clear();
 }
 
@@ -164,7 +171,7 @@ static enum reply_result send_next(struct app_thread *t, PyObject *iterable, PyO
     if (!check_bytes(piece)) return REPLY_RAISED;
     if (PyBytes_GET_SIZE(piece) == 0) return REPLY_DONE;
     if (!check_started(t->call)) return REPLY_RAISED;
-    if (is_first) set_length_of_only(t->exchange, iterable, piece);
+    if (is_first) set_length_of_only(t, iterable, piece);
     return send_piece(t, piece);
 }
 
