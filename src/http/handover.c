@@ -2,10 +2,9 @@
  * travel as one message through a SEQPACKET socket that all workers share; whoever is free takes it.
  *
  * A connection is given between requests, with a head that is still arriving, or with one complete request that nobody
- * here has begun. The head travels as
- * it came and is parsed again, by the same rules; the body travels decoded, in memory or as the descriptor of its file.
- * The giver forgets the connection the moment the kernel has the message: from then on it exists once, in the socket.
- * Must never block. */
+ * here has begun. The head travels as it came and is parsed again, by the same rules; the body travels decoded, in
+ * memory or as the descriptor of its file. The giver forgets the connection the moment the kernel has the message: from
+ * then on it exists once, in the socket. Must never block. */
 #include "http/engine.h"
 #include "http/parser.h"
 
