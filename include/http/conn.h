@@ -41,7 +41,7 @@ struct conn {
     bool wants_proxy;  /* the PROXY header has not come yet */
     bool closes;       /* after the answer that is leaving */
     bool lingers;      /* the client may still be sending when we close */
-    bool has_queued;   /* serving thread: `output` may hold something */
+    bool has_queued;   /* while serving, the serving thread's: `output` may hold something */
 };
 
 enum close_reason {
@@ -67,6 +67,8 @@ void conn_answered(struct conn *c);
 /* Has the client taken anything since `unacknowledged` was noted? The socket says nothing while it is more than full.
  * Notes anew. */
 bool conn_has_progress(struct conn *c);
+/* Is the socket reset, or shut in both directions? Asks the kernel. Serving thread, too. */
+bool conn_is_cut(const struct conn *c);
 /* Its deadline has come. */
 void conn_expire(struct conn *c);
 /* Idle while draining: a request that is on its way is still read; else the connection is handed over, or closed. */

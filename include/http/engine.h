@@ -147,11 +147,12 @@ enum handover_result {
 };
 /* Are there siblings, and is it wanted? */
 bool handover_is_possible(const struct server *s);
-/* In CONN_IDLE or CONN_READY. */
+/* In CONN_IDLE, in CONN_READY, or in CONN_READING while the head is arriving. */
 enum handover_result handover_give(struct conn *c);
-/* Every complete request that waits; every idle connection. */
+/* Every complete request that waits. */
 void handover_ready(struct server *s);
-void handover_idle(struct server *s);
+/* Every connection that is idle or whose next head is still arriving. */
+void handover_unready(struct server *s);
 /* Takes one connection from the socket; false if there was none. */
 bool handover_take(struct server *s);
 
@@ -170,6 +171,10 @@ void server_flush_log(struct server *s);
 noreturn void server_lose_loop(void);
 /* After some other descriptor was found closed: does so if the loop is lost as well. */
 void server_check_loop(struct server *s);
+
+static inline bool server_has_siblings(const struct server *s) {
+    return s->config.has_siblings && atomic_load_explicit(s->config.has_siblings, memory_order_relaxed);
+}
 
 static inline struct output_release server_release(const struct server *s) {
     return (struct output_release){s->handler->release, s->handler->ctx};

@@ -20,6 +20,7 @@ struct exchange {
     struct server *server; /* the engine's own */
     struct conn *conn;
     unsigned thread;       /* index of the application thread that runs it, 0 to threads - 1 */
+    uint64_t number;       /* of the worker's requests, counted from 1 in the order of their serve() */
     uint64_t started_us;   /* CLOCK_MONOTONIC when serve() was called; 0 unless an access log wants it */
     uint64_t served_ms;    /* when serve() was called, coarse */
     uint64_t accepted_ms;  /* when the request was complete */

@@ -12,6 +12,8 @@
 #include "io/listener.h"
 #include "io/loop.h"
 
+#include <stdatomic.h>
+
 struct access_log;
 
 struct server_config {
@@ -23,13 +25,15 @@ struct server_config {
     struct access_log *access_log; /* NULL: none */
     int handover_give_fd; /* SEQPACKET ends shared by all workers: connections that others may take; -1: none */
     int handover_take_fd;
-    bool is_only_worker;           /* nobody else accepts from these listeners */
+    /* Do others accept from these listeners and take connections? May become true at any time, and stays so. NULL: no
+     * one, ever. */
+    const _Atomic bool *has_siblings;
     uint64_t max_requests;         /* call on_recycle after so many; 0: never */
     void (*on_recycle)(void *ctx); /* lock held; must not block */
     void *on_recycle_ctx;
-    /* A request of application thread `thread` has run into the setting `timeout`; its client was answered with 504 if
-     * nothing had been sent. By the courier, lock held; must not block. May be NULL. */
-    void (*on_timeout)(void *ctx, unsigned thread);
+    /* Request `number` of application thread `thread` has run into the setting `timeout`; its client was answered with
+     * 504 if nothing had been sent. By the courier, lock held; must not block. May be NULL. */
+    void (*on_timeout)(void *ctx, unsigned thread, uint64_t number);
     void *on_timeout_ctx;
 };
 
@@ -54,7 +58,8 @@ enum server_drain_mode {
                             takes them */
 };
 
-/* No new requests; running ones finish; then server_run() returns everywhere. From on_event, or with no thread in
+/* No new requests; running ones finish; then server_run() returns everywhere. A server that retires can still be told
+ * to stop: its siblings do the same, and nobody takes connections any more. From on_event, or with no thread in
  * server_run(). */
 void server_drain(struct server *s, enum server_drain_mode mode);
 /* server_run() returns as soon as the application lets it; nothing more is read or accepted. */

@@ -133,6 +133,8 @@ void reload_advance(struct arbiter *a);
 void reload_roll_back(struct arbiter *a, const char *why);
 /* Sends a generation away: it drains and ends. */
 void reload_retire(struct arbiter *a, struct generation *g);
+/* The others stop, too: those that are leaving hand nothing to them any more. */
+void reload_hurry_leaving(struct arbiter *a);
 /* The source changed (development). */
 void reload_because_of_sources(struct arbiter *a);
 /* Frees generations that have no process left. */

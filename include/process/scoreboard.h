@@ -22,6 +22,7 @@ struct CACHE_ALIGNED row {
     _Atomic uint32_t seat;
     _Atomic uint32_t generation;
     _Atomic uint32_t drain_mode; /* enum server_drain_mode: what the next SIGTERM asks for */
+    _Atomic bool has_siblings;   /* others accept from the same listeners, or did once */
     _Atomic uint64_t spawned_ms; /* CLOCK_MONOTONIC */
     /* the worker's */
     _Atomic uint32_t stage;           /* enum worker_stage */

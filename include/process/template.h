@@ -22,7 +22,6 @@ struct template_request {
     uint32_t row; /* index */
     uint32_t seat;
     uint64_t age;
-    bool is_only_worker;
 };
 
 enum template_news { TEMPLATE_READY, TEMPLATE_FORKED, TEMPLATE_FORK_FAILED };

@@ -21,7 +21,6 @@ struct worker {
     struct row *row;
     unsigned seat;
     uint64_t age;              /* how many workers were started before it */
-    bool is_only_worker;       /* no sibling accepts from the same listeners */
     bool is_loaded;            /* forked from the template: the application is there */
     bool is_silent;            /* another one reports why the application cannot be loaded */
     const char *open_errorlog; /* path of the log that is open */

@@ -37,9 +37,9 @@ char *wsgi_other_threads(void);
 /* An application thread besides the main one: brackets its server_run(). */
 int wsgi_thread_start(void);
 void wsgi_thread_stop(void);
-/* Raises RequestTimeout in the thread that runs exchange thread index `thread`. Any thread, without the engine's
- * lock. */
-void wsgi_interrupt(unsigned thread);
+/* Raises RequestTimeout in application thread `thread` if it still runs the exchange of that number. Any thread,
+ * without the engine's lock. Only with several application threads. */
+void wsgi_interrupt(unsigned thread, uint64_t number);
 
 enum wsgi_hook {
     WSGI_ON_STARTING,

@@ -11,6 +11,7 @@
 
 #define PAUSE_MS       1000
 #define ACCEPTS_A_TURN 16
+#define FULL           "worker_connections are open and none is idle"
 
 static bool is_fatal(int error) {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -79,7 +80,7 @@ static bool accept_one(struct acceptor *a) {
 static bool watch(struct server *s, struct loop_source *source, bool is_watched, bool wanted) {
     /* Level-triggered events stay in the kernel's ready list until they are handled, which would wake the courier for
      * each of them; with siblings yield_turn() arms anew anyway. */
-    uint32_t events = EPOLLIN | (s->config.is_only_worker ? 0 : EPOLLEXCLUSIVE | EPOLLET);
+    uint32_t events = EPOLLIN | (server_has_siblings(s) ? EPOLLEXCLUSIVE | EPOLLET : 0);
     if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source)))
         give_up(s, source->fd, errno);
     return wanted;
@@ -88,7 +89,7 @@ static bool watch(struct server *s, struct loop_source *source, bool is_watched,
 /* The kernel wakes the first idle worker in the order in which they began to watch: whoever got something goes to the
  * end, so that the workers take turns. */
 static void yield_turn(struct server *s, struct loop_source *source) {
-    if (s->config.is_only_worker) return;
+    if (!server_has_siblings(s)) return;
     watch(s, source, true, false);
     watch(s, source, false, true);
 }
@@ -97,11 +98,11 @@ static void on_listener(struct loop_source *source, uint32_t events) {
     (void)events;
     struct acceptor *a = CONTAINER_OF(source, struct acceptor, source);
     struct server *s = a->server;
-    int limit = s->config.is_only_worker ? ACCEPTS_A_TURN : 1;
+    int limit = server_has_siblings(s) ? 1 : ACCEPTS_A_TURN;
     bool may_be_more = true;
     for (int i = 0; i < limit && may_be_more && a->is_watched && s->ready_count == 0; i++) {
         if (is_full(s)) {
-            pause_accepting(s, "worker_connections are open and none is idle");
+            pause_accepting(s, FULL);
             return;
         }
         may_be_more = accept_one(a);
@@ -121,15 +122,19 @@ void accept_all(struct server *s) {
 static void on_taker(struct loop_source *source, uint32_t events) {
     (void)events;
     struct server *s = CONTAINER_OF(source, struct server, taker);
+    if (is_full(s)) {
+        pause_accepting(s, FULL);
+        return;
+    }
     bool may_be_more = s->ready_count > 0 || handover_take(s);
+    make_room(s);
     if (may_be_more && s->taker_is_watched) yield_turn(s, &s->taker);
 }
 
 void accept_update(struct server *s) {
-    bool may_take = !s->is_draining && !s->is_stopped && !s->courier_leads;
-    bool may_accept = may_take && s->accept_again_ms == 0;
+    bool may_take = !s->is_draining && !s->is_stopped && !s->courier_leads && s->accept_again_ms == 0;
     for (size_t i = 0; i < s->config.listener_count; i++)
-        s->acceptors[i].is_watched = watch(s, &s->acceptors[i].source, s->acceptors[i].is_watched, may_accept);
+        s->acceptors[i].is_watched = watch(s, &s->acceptors[i].source, s->acceptors[i].is_watched, may_take);
     if (s->taker.fd >= 0) s->taker_is_watched = watch(s, &s->taker, s->taker_is_watched, may_take);
 }
 

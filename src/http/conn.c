@@ -12,6 +12,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #define MOVE_ON_EVERY 64 /* requests */
@@ -193,7 +194,9 @@ void conn_complete(struct conn *c) {
 static void conn_send_continue(struct conn *c) {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     output_copy(&c->output, c->server->settings, text, sizeof text - 1);
-    if (output_flush(&c->output, c->source.fd, server_release(c->server)) == OUTPUT_BROKEN) c->is_gone = true;
+    enum output_result result = output_flush(&c->output, c->source.fd, server_release(c->server));
+    if (result == OUTPUT_BROKEN) c->is_gone = true;
+    c->has_queued = result == OUTPUT_BLOCKED; /* the answer must not overtake it */
 }
 
 /* The head must outlive the buffer it arrived in. */
@@ -389,6 +392,11 @@ void conn_retire(struct conn *c) {
     }
     if (c->requests) conn_close(c, CLOSE_SHUTDOWN);
     else conn_expect(c, &c->server->queues[QUEUE_FRESH]);
+}
+
+bool conn_is_cut(const struct conn *c) {
+    struct pollfd p = {.fd = c->source.fd, .events = 0};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
 bool conn_has_progress(struct conn *c) {

@@ -122,7 +122,9 @@ enum response_result conn_send(struct conn *c, struct iovec *vectors, int count,
         }
     }
     if (queue_settle(c)) return result;
+    pthread_mutex_lock(&s->lock);
     c->is_gone = true;
+    pthread_mutex_unlock(&s->lock);
     return result == RESPONSE_KEPT ? RESPONSE_KEPT : RESPONSE_GONE;
 }
 

@@ -5,8 +5,6 @@
 #include "base/mem.h"
 #include "http/parser.h"
 
-#include <poll.h>
-
 struct exchange_memory {
     struct exchange exchange;
     struct parser parser;
@@ -67,6 +65,5 @@ void exchange_free_all(struct server *s) {
 }
 
 bool exchange_is_client_gone(struct exchange *x) {
-    struct pollfd p = {.fd = x->conn->source.fd, .events = 0};
-    return x->response.is_aborted || (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)));
+    return x->response.is_aborted || conn_is_cut(x->conn);
 }

@@ -1,10 +1,10 @@
 /* Handing connections to siblings: descriptor, peer, the bytes that have arrived, and where the connection stands
  * travel as one message through a SEQPACKET socket that all workers share; whoever is free takes it.
  *
- * A connection is given between requests, or with one complete request that nobody here has begun. The head travels as
- * it came and is parsed again, by the same rules; the body travels decoded, in memory or as the descriptor of its file.
- * The giver forgets the connection the moment the kernel has the message: from then on it exists once, in the socket.
- * Must never block. */
+ * A connection is given between requests, with a head that is still arriving, or with one complete request that nobody
+ * here has begun. The head travels as it came and is parsed again, by the same rules; the body travels decoded, in
+ * memory or as the descriptor of its file. The giver forgets the connection the moment the kernel has the message: from
+ * then on it exists once, in the socket. Must never block. */
 #include "http/engine.h"
 #include "http/parser.h"
 
@@ -36,18 +36,24 @@ union control {
     char space[CMSG_SPACE(2 * sizeof(int))];
 };
 
+/* What has been read and belongs to no complete request. A head that is still arriving is read again from its start. */
+static const struct buf *unused_bytes(const struct conn *c) {
+    return c->state == CONN_READING ? &c->exchange->input : &c->pending;
+}
+
 static void describe(const struct conn *c, struct message *m, struct iovec vectors[4]) {
-    const struct exchange *x = c->exchange;
+    const struct exchange *x = c->state == CONN_READY ? c->exchange : NULL;
+    const struct buf *rest = unused_bytes(c);
     *m = (struct message){.magic = MAGIC,
                           .requests = c->requests,
-                          .pending_length = (uint32_t)c->pending.len,
+                          .pending_length = (uint32_t)rest->len,
                           .wants_proxy = c->wants_proxy,
                           .peer = c->peer,
                           .client = c->client,
                           .local = *c->local};
     vectors[0] = (struct iovec){m, sizeof *m};
     vectors[1] = vectors[2] = (struct iovec){NULL, 0};
-    vectors[3] = (struct iovec){c->pending.data, c->pending.len};
+    vectors[3] = (struct iovec){rest->data, rest->len};
     if (!x) return;
     const struct body *body = &x->request.body;
     m->head_length = x->parser->head_length;
@@ -61,7 +67,12 @@ static void describe(const struct conn *c, struct message *m, struct iovec vecto
 /* The only worker has no siblings, but whoever comes after it is one. */
 bool handover_is_possible(const struct server *s) {
     if (s->config.handover_give_fd < 0 || !s->settings->handover_delay) return false;
-    return s->is_draining ? s->drain_mode == SERVER_DRAIN_RETIRE : !s->config.is_only_worker;
+    return s->is_draining ? s->drain_mode == SERVER_DRAIN_RETIRE : server_has_siblings(s);
+}
+
+/* The socket is full, or holds all the descriptors that one user may have under way (unix(7)). */
+static bool may_fit_later(int error) {
+    return error == EAGAIN || error == ENOBUFS || error == EINTR || error == ETOOMANYREFS;
 }
 
 enum handover_result handover_give(struct conn *c) {
@@ -79,7 +90,7 @@ enum handover_result handover_give(struct conn *c) {
         (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(fd_bytes)};
     memcpy(CMSG_DATA(&control.header), fds, fd_bytes);
     if (sendmsg(s->config.handover_give_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        return errno == EAGAIN || errno == ENOBUFS || errno == EINTR ? HANDOVER_LATER : HANDOVER_UNFIT;
+        return may_fit_later(errno) ? HANDOVER_LATER : HANDOVER_UNFIT;
     atomic_fetch_add_explicit(&s->config.activity->handed_over, 1, memory_order_relaxed);
     conn_close(c, CLOSE_HANDED_OVER);
     return HANDOVER_DONE;
@@ -96,17 +107,20 @@ void handover_ready(struct server *s) {
     }
 }
 
-void handover_idle(struct server *s) {
-    struct list *node = s->queues[QUEUE_IDLE].timers.next;
-    while (node != &s->queues[QUEUE_IDLE].timers) {
+/* False when the socket is full. */
+static bool give_queue(struct list *queue) {
+    struct list *node = queue->next;
+    while (node != queue) {
         struct conn *c = CONTAINER_OF(node, struct conn, timer.link);
         node = node->next;
-        if (handover_give(c) == HANDOVER_LATER) {
-            s->handover_again_ms = s->now_ms + HANDOVER_RETRY_MS;
-            return;
-        }
+        if (handover_give(c) == HANDOVER_LATER) return false;
     }
-    s->handover_again_ms = 0;
+    return true;
+}
+
+void handover_unready(struct server *s) {
+    bool all = give_queue(&s->queues[QUEUE_IDLE].timers) && give_queue(&s->queues[QUEUE_HEADER].timers);
+    s->handover_again_ms = all ? 0 : s->now_ms + HANDOVER_RETRY_MS;
 }
 
 /* The listener of the same address; for one that this worker does not have (a reload changed `bind`), the message's own
@@ -140,6 +154,7 @@ static void adopt_request(struct conn *c, const struct message *m, const char *b
         x->parser->state = PARSER_COMPLETE;
     }
     fd_close(&body_fd);
+    c->is_gone = conn_is_cut(c); /* it may have waited for a taker for long */
     conn_complete(c);
 }
 

@@ -1,6 +1,6 @@
 /* The setting `timeout`, as far as the worker itself can keep it: whoever leads, the courier or another application
- * thread, answers the client of a request that has run too long with 504, and gives idle connections to siblings. What
- * happens to the worker is the arbiter's business, a moment later.
+ * thread, answers the client of a request that has run too long with 504, and gives the other connections to siblings.
+ * What happens to the worker is the arbiter's business, a moment later.
  *
  * Application thread and leader may want to answer at the same time: whoever claims the response first may
  * (response_claim). Must never write into a response that has begun. */
@@ -28,12 +28,12 @@ static void answer(struct conn *c) {
     char target[160];
     const struct request *r = &c->exchange->request;
     log_escape(target, sizeof target, request_span(r, r->target));
-    bool is_ours = response_claim(&c->exchange->response);
+    bool is_ours = response_claim(&c->exchange->response) && output_is_empty(&c->output);
     log_warning("%.*s %s exceeds timeout, %.0f s: %s", SLICE_ARG(request_span(r, r->method)), target,
                 (double)s->settings->timeout / 1000,
                 is_ours ? "its client is answered with 504" : "its response, which has begun, is cut");
     if (is_ours) conn_send_text(c, 504);
-    if (s->config.on_timeout) s->config.on_timeout(s->config.on_timeout_ctx, c->exchange->thread);
+    if (s->config.on_timeout) s->config.on_timeout(s->config.on_timeout_ctx, c->exchange->thread, c->exchange->number);
 }
 
 void request_timeout_enforce(struct server *s) {
@@ -46,5 +46,5 @@ void request_timeout_enforce(struct server *s) {
         any = true;
     }
     bool is_doomed = s->settings->threads == 1; /* the arbiter is about to kill it */
-    if (any && is_doomed && handover_is_possible(s)) handover_idle(s);
+    if (any && is_doomed && handover_is_possible(s)) handover_unready(s);
 }

@@ -32,6 +32,7 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
     list_append(&s->served, &c->link);
     x->served_ms = s->now_ms;
     s->serving++;
+    x->number = s->answered + s->serving;
     response_prepare(s, x, thread);
     if (s->settings->timeout) server_expect_deadline(s, s->now_ms + s->settings->timeout);
     if (s->has_courier && !s->courier_is_armed && s->serving == s->runners) courier_arm(s);
@@ -79,7 +80,7 @@ void server_expire_timers(struct server *s) {
         s->accept_again_ms = 0;
         accept_update(s);
     }
-    if (s->handover_again_ms && s->now_ms >= s->handover_again_ms) handover_idle(s);
+    if (s->handover_again_ms && s->now_ms >= s->handover_again_ms) handover_unready(s);
 }
 
 void server_flush_log(struct server *s) {
@@ -193,7 +194,8 @@ void server_run(struct server *s, unsigned thread) {
 }
 
 void server_drain(struct server *s, enum server_drain_mode mode) {
-    if (s->is_draining) return;
+    bool is_news = !s->is_draining || (mode == SERVER_DRAIN_STOP && s->drain_mode == SERVER_DRAIN_RETIRE);
+    if (!is_news) return;
     s->drain_mode = mode;
     s->is_draining = true;
     s->answers_close = !handover_is_possible(s);

@@ -75,6 +75,7 @@ static void end(struct arbiter *a, enum arbiter_ending how) {
         struct generation *candidate = a->candidate, *current = a->current;
         notify_send(&a->notify, "STOPPING=1\nSTATUS=finishing running requests");
         a->candidate = a->current = NULL;
+        reload_hurry_leaving(a);
         if (candidate) reload_retire(a, candidate);
         if (current) reload_retire(a, current);
         close_sockets(a);
@@ -98,6 +99,11 @@ void arbiter_give_up(struct arbiter *a, int status) {
 
 /* ---- signals ---- */
 
+static void introduce_siblings(struct arbiter *a, const struct generation *g) {
+    for (unsigned i = 0; i < a->slots_used; i++)
+        if (a->slots[i].generation == g) atomic_store(&a->board->rows[i].has_siblings, true);
+}
+
 static void change_seats(struct arbiter *a, int by) {
     struct generation *g = a->candidate ? a->candidate : a->current;
     if (a->ending || !g) return;
@@ -107,6 +113,10 @@ static void change_seats(struct arbiter *a, int by) {
     }
     g->seats = by > 0 ? g->seats + 1 : g->seats - 1;
     if (g != a->current) a->current->seats = g->seats;
+    if (by > 0) {
+        introduce_siblings(a, g);
+        introduce_siblings(a, a->current);
+    }
     log_info("%u workers from now on", g->seats);
 }
 

@@ -42,7 +42,6 @@ static noreturn void become_worker(const struct nursery *n, const struct templat
     w.row = &n->rows[request->row];
     w.seat = request->seat;
     w.age = request->age;
-    w.is_only_worker = request->is_only_worker;
     w.is_loaded = true;
     worker_main(&w, mask);
 }

@@ -77,14 +77,26 @@ void reload_because_of_sources(struct arbiter *a) {
 
 /* ---- ends ---- */
 
+static void set_drain_mode(struct arbiter *a, const struct generation *g, enum server_drain_mode mode) {
+    for (unsigned i = 0; i < a->slots_used; i++)
+        if (a->slots[i].generation == g) atomic_store(&a->board->rows[i].drain_mode, mode);
+}
+
+void reload_hurry_leaving(struct arbiter *a) {
+    for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next) {
+        struct generation *g = CONTAINER_OF(l, struct generation, link);
+        set_drain_mode(a, g, SERVER_DRAIN_STOP);
+        seating_clear(a, g, SLOT_ON_RETIRE);
+    }
+}
+
 void reload_retire(struct arbiter *a, struct generation *g) {
     /* Connections that wait at a socket which nobody will serve any more are the old workers' to answer. */
     const struct socket_set *kept = !a->ending && a->current != g ? &a->current->sockets : NULL;
     enum server_drain_mode mode =
         kept && socket_set_is_within(&g->sockets, kept) ? SERVER_DRAIN_RETIRE : SERVER_DRAIN_STOP;
     socket_set_refuse_more(&g->sockets, kept);
-    for (unsigned i = 0; i < a->slots_used; i++)
-        if (a->slots[i].generation == g) atomic_store(&a->board->rows[i].drain_mode, mode);
+    set_drain_mode(a, g, mode);
     g->phase = GENERATION_LEAVING;
     template_kill(&g->template);
     seating_clear(a, g, a->ending == ARBITER_STOPS_QUICKLY ? SLOT_ON_STOP : SLOT_ON_RETIRE);

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC 0x63737631 /* "csv1": changes with the layout */
+#define MAGIC 0x63737632 /* "csv2": changes with the layout */
 
 static struct scoreboard *map(int fd, int flags) {
     void *memory =
@@ -62,6 +62,7 @@ void row_reset(struct row *r, unsigned seat, unsigned generation, uint64_t now_m
     atomic_store(&r->seat, seat);
     atomic_store(&r->generation, generation);
     atomic_store(&r->drain_mode, SERVER_DRAIN_RETIRE);
+    atomic_store(&r->has_siblings, false);
     atomic_store(&r->spawned_ms, now_ms);
     atomic_store(&r->stage, WORKER_BOOTING);
     atomic_store(&r->wants_recycling, 0);

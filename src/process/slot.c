@@ -68,6 +68,12 @@ static void retire(struct slot *s, uint64_t now_ms) {
     send_signal(s, SIGTERM);
 }
 
+/* It is on its way already, and has to know that the others are, too. */
+static void hurry(struct slot *s, uint64_t now_ms) {
+    (void)now_ms;
+    send_signal(s, SIGTERM);
+}
+
 static void stop(struct slot *s, uint64_t now_ms) {
     s->was_asked_to_leave = true;
     s->due_ms = now_ms + SLOT_STOP_GRACE_MS;
@@ -169,6 +175,7 @@ static const struct cell table[SLOT_STATES][SLOT_EVENTS] =
             },
         [SLOT_RETIRING] =
             {
+                [SLOT_ON_RETIRE] = {hurry, SLOT_RETIRING},
                 [SLOT_ON_STOP] = {stop, SLOT_STOPPING},
                 [SLOT_ON_DUE] = {kill_late, SLOT_DYING},
                 [SLOT_ON_HUNG] = {abort_hung, SLOT_DYING},

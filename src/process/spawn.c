@@ -44,8 +44,7 @@ static bool is_silent(const struct arbiter *a, struct slot *s) {
 }
 
 static void ask_template(struct arbiter *a, struct slot *s) {
-    const struct template_request request = {
-        .row = s->index, .seat = s->seat, .age = ++a->spawned, .is_only_worker = s->generation->seats == 1};
+    const struct template_request request = {.row = s->index, .seat = s->seat, .age = ++a->spawned};
     if (!template_ask(&s->generation->template, &request)) {
         slot_handle(s, SLOT_ON_ASKED, a->now_ms);
         return;
@@ -60,7 +59,6 @@ static void fork_worker(struct arbiter *a, struct slot *s) {
     w.row = &a->board->rows[s->index];
     w.seat = s->seat;
     w.age = ++a->spawned;
-    w.is_only_worker = s->generation->seats == 1;
     w.is_silent = is_silent(a, s);
     signals_block(&mask);
     pid_t pid = fork();
@@ -82,7 +80,9 @@ static void fork_worker(struct arbiter *a, struct slot *s) {
 }
 
 void spawn_worker(struct arbiter *a, struct slot *s) {
-    row_reset(&a->board->rows[s->index], s->seat, s->generation->id, a->now_ms);
+    struct row *row = &a->board->rows[s->index];
+    row_reset(row, s->seat, s->generation->id, a->now_ms);
+    atomic_store(&row->has_siblings, s->generation->seats > 1);
     if (s->generation->template.is_ready) ask_template(a, s);
     else fork_worker(a, s);
 }

@@ -66,20 +66,32 @@ static void on_recycle(void *ctx) {
 
 /* ---- a request that runs too long, beside others ---- */
 
-static void *interrupt(void *index) {
-    wsgi_interrupt((unsigned)(uintptr_t)index);
+struct late_request {
+    unsigned thread;
+    uint64_t number;
+};
+
+static void *interrupt(void *argument) {
+    struct late_request late = *(struct late_request *)argument;
+    mem_free(argument);
+    wsgi_interrupt(late.thread, late.number);
     return NULL;
 }
 
 /* Waiting for the GIL is not for the engine's threads. */
-static void on_timeout(void *ctx, unsigned index) {
+static void on_timeout(void *ctx, unsigned index, uint64_t number) {
     const struct worker *w = ctx;
+    struct late_request *late = MEM_NEW(struct late_request);
+    *late = (struct late_request){index, number};
     pthread_t thread;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int fault = pthread_create(&thread, &attributes, interrupt, (void *)(uintptr_t)index);
-    if (fault) log_error("cannot interrupt application thread %u: %s", index, strerror(fault));
+    int fault = pthread_create(&thread, &attributes, interrupt, late);
+    if (fault) {
+        log_error("cannot interrupt application thread %u: %s", index, strerror(fault));
+        mem_free(late);
+    }
     pthread_attr_destroy(&attributes);
     atomic_store(&w->row->wants_recycling, SLOT_RECYCLE_HUNG);
     links_tell_arbiter(w->links);
@@ -173,7 +185,7 @@ static struct server *make_server(const struct worker *w, const struct handler *
         .access_log = w->access_log,
         .handover_give_fd = w->links->handover[1],
         .handover_take_fd = w->links->handover[0],
-        .is_only_worker = w->is_only_worker,
+        .has_siblings = &w->row->has_siblings,
         .max_requests = choose_max_requests(s),
         .on_recycle = on_recycle,
         .on_recycle_ctx = (void *)w,

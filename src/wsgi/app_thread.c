@@ -11,8 +11,19 @@
 #include "module.h"
 #include "wsgi/wsgi.h"
 
+#include <sched.h>
+#include <stdatomic.h>
+
 static _Thread_local struct app_thread *self;
-static struct app_thread *_Atomic by_index[ACTIVITY_TASKS];
+
+/* What the application threads run, by their index, for wsgi_interrupt(). `state` is the exchange's number, shifted,
+ * and one of the phases below; 0 between requests. */
+static struct {
+    _Atomic uint64_t state;
+    unsigned long ident; /* Python's number of the thread */
+} running[ACTIVITY_TASKS];
+
+enum { RUNNING, INTERRUPTING, INTERRUPTED, PHASE_BITS = 2 };
 
 struct app_thread *app_thread_self(void) {
     return self;
@@ -32,8 +43,6 @@ static struct app_thread *app_thread_new(void) {
 }
 
 static void app_thread_free(struct app_thread *t) {
-    for (size_t i = 0; i < ARRAY_LENGTH(by_index); i++)
-        if (by_index[i] == t) by_index[i] = NULL;
     environ_maker_free(t->maker);
     call_drop(t->call);
     header_lines_free(t->lines);
@@ -69,24 +78,33 @@ void wsgi_thread_stop(void) {
     PyGILState_Release(PyGILState_UNLOCKED);
 }
 
-void app_thread_number(struct app_thread *t, unsigned index) {
-    if (LIKELY(by_index[index] == t)) return;
-    t->ident = PyThread_get_thread_ident();
-    by_index[index] = t;
+/* ---- interruption ---- */
+
+static uint64_t state_of(uint64_t number, unsigned phase) {
+    return number << PHASE_BITS | phase;
 }
 
-void wsgi_interrupt(unsigned thread) {
-    PyGILState_STATE state = PyGILState_Ensure();
-    struct app_thread *t = thread < ACTIVITY_TASKS ? by_index[thread] : NULL;
-    if (t && t->exchange && !t->is_interrupted) {
-        t->is_interrupted = true;
-        PyThreadState_SetAsyncExc(t->ident, module_request_timeout());
+void app_thread_begin_interruptible(const struct exchange *x) {
+    running[x->thread].ident = PyThread_get_thread_ident();
+    atomic_store_explicit(&running[x->thread].state, state_of(x->number, RUNNING), memory_order_release);
+}
+
+void app_thread_end_interruptible(const struct exchange *x) {
+    uint64_t expected = state_of(x->number, RUNNING);
+    if (LIKELY(atomic_compare_exchange_strong(&running[x->thread].state, &expected, 0))) return;
+    /* Only where there is no GIL can the other thread be at it still. */
+    while (atomic_load(&running[x->thread].state) != state_of(x->number, INTERRUPTED)) sched_yield();
+    PyThreadState_SetAsyncExc(running[x->thread].ident, NULL);
+    atomic_store(&running[x->thread].state, 0);
+}
+
+void wsgi_interrupt(unsigned thread, uint64_t number) {
+    if (thread >= ACTIVITY_TASKS) return;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    uint64_t expected = state_of(number, RUNNING);
+    if (atomic_compare_exchange_strong(&running[thread].state, &expected, state_of(number, INTERRUPTING))) {
+        PyThreadState_SetAsyncExc(running[thread].ident, module_request_timeout());
+        atomic_store(&running[thread].state, state_of(number, INTERRUPTED));
     }
-    PyGILState_Release(state);
-}
-
-void app_thread_forgive(struct app_thread *t) {
-    if (LIKELY(!t->is_interrupted)) return;
-    PyThreadState_SetAsyncExc(t->ident, NULL);
-    t->is_interrupted = false;
+    PyGILState_Release(gil);
 }

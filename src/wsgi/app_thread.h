@@ -17,8 +17,6 @@ struct header_lines;
 struct app_thread {
     PyThreadState *let_go; /* while the GIL is let go; NULL while this thread holds it */
     bool idle_let_go;      /* the last idle() did so: wake() takes it back */
-    bool is_interrupted;   /* RequestTimeout is on its way */
-    unsigned long ident;   /* Python's number of the thread */
     /* Of the request that runs, else NULL: */
     struct exchange *exchange;
     PyObject *environ;
@@ -46,9 +44,10 @@ static inline void gil_let_go(struct app_thread *t) {
     if (!t->let_go) t->let_go = PyEval_SaveThread();
 }
 
-/* Which thread runs requests of this index, for wsgi_interrupt(). With the GIL. */
-void app_thread_number(struct app_thread *t, unsigned index);
+/* From here to app_thread_end_interruptible() wsgi_interrupt() may raise RequestTimeout in the calling thread, which
+ * runs `x`. With the GIL. */
+void app_thread_begin_interruptible(const struct exchange *x);
 /* The request is over: an exception that has not come through yet must not hit the next one. With the GIL. */
-void app_thread_forgive(struct app_thread *t);
+void app_thread_end_interruptible(const struct exchange *x);
 
 #endif

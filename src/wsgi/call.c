@@ -59,8 +59,10 @@ static bool is_kept(const struct call *c) {
 }
 
 struct call *call_finish(struct call *c) {
+    PY_LOCK(c);
     c->exchange = NULL;
     c->is_started = c->is_sending = false;
+    PY_UNLOCK();
     if (LIKELY(!is_kept(c))) return c;
     struct call *next = call_new();
     if (next) call_drop(c);

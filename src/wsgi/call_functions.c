@@ -1,6 +1,7 @@
 /* write(), wsgi.early_hints() and cserve.client_gone(). */
 #include "call.h"
 
+#include "app_thread.h"
 #include "reply.h"
 
 static bool has_arguments(const char *function, Py_ssize_t count, Py_ssize_t wanted) {
@@ -9,19 +10,36 @@ static bool has_arguments(const char *function, Py_ssize_t count, Py_ssize_t wan
     return false;
 }
 
-PyObject *call_write(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
-    struct call *c = (struct call *)self;
-    if (!has_arguments("write", count, 1) || !call_exchange(c)) return NULL;
-    if (!PyBytes_Check(arguments[0])) {
-        PyErr_Format(PyExc_TypeError, "write() takes bytes, not %.100s", Py_TYPE(arguments[0])->tp_name);
-        return NULL;
-    }
-    switch (reply_send_piece(c, arguments[0])) {
+/* Sending may have to let go of the GIL, which only the thread that ends the request may do. */
+static struct exchange *exchange_to_send(struct call *c) {
+    const struct app_thread *t = app_thread_self();
+    struct exchange *x = call_exchange(c);
+    if (!x || !t || t->exchange == x) return x;
+    PyErr_SetString(PyExc_RuntimeError, "an application thread cannot send another one's response");
+    return NULL;
+}
+
+static PyObject *send_bytes(struct call *c, PyObject *bytes) {
+    if (!exchange_to_send(c)) return NULL;
+    switch (reply_send_piece(c, bytes)) {
     case REPLY_GONE: PyErr_SetString(PyExc_BrokenPipeError, "the client is gone"); return NULL;
     case REPLY_RAISED: return NULL;
     case REPLY_DONE: break;
     }
     Py_RETURN_NONE;
+}
+
+PyObject *call_write(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    PyObject *result;
+    if (!has_arguments("write", count, 1)) return NULL;
+    if (!PyBytes_Check(arguments[0])) {
+        PyErr_Format(PyExc_TypeError, "write() takes bytes, not %.100s", Py_TYPE(arguments[0])->tp_name);
+        return NULL;
+    }
+    PY_LOCK(self);
+    result = send_bytes((struct call *)self, arguments[0]);
+    PY_UNLOCK();
+    return result;
 }
 
 /* One field line of a 103 answer. */
@@ -49,24 +67,45 @@ static bool append_hint(struct buf *lines, PyObject *header) {
     return true;
 }
 
+static bool append_hints(struct buf *lines, PyObject *headers) {
+    bool is_good = true;
+    for (Py_ssize_t i = 0; is_good && i < PyTuple_GET_SIZE(headers); i++)
+        is_good = append_hint(lines, PyTuple_GET_ITEM(headers, i));
+    return is_good;
+}
+
+static bool send_hints(struct call *c, struct slice lines) {
+    struct exchange *x = exchange_to_send(c);
+    if (!x) return false;
+    c->is_sending = true;
+    if (lines.len) response_early_hints(x, lines);
+    c->is_sending = false;
+    return true;
+}
+
 PyObject *call_early_hints(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     struct buf lines = BUF_INIT;
+    bool is_sent = false;
     if (!has_arguments("early_hints", count, 1)) return NULL;
-    PyObject *headers = PySequence_Fast(arguments[0], "early_hints() takes a list of tuples (name, value)");
+    PyObject *headers = PySequence_Tuple(arguments[0]);
     if (!headers) return NULL;
-    bool is_good = true;
-    for (Py_ssize_t i = 0; is_good && i < PySequence_Fast_GET_SIZE(headers); i++)
-        is_good = append_hint(&lines, PySequence_Fast_GET_ITEM(headers, i));
+    if (append_hints(&lines, headers)) {
+        PY_LOCK(self);
+        is_sent = send_hints((struct call *)self, buf_slice(&lines));
+        PY_UNLOCK();
+    }
     Py_DECREF(headers);
-    struct exchange *x = is_good ? call_exchange((struct call *)self) : NULL;
-    if (x && lines.len) response_early_hints(x, buf_slice(&lines));
     buf_release(&lines);
-    if (!x) return NULL;
+    if (!is_sent) return NULL;
     Py_RETURN_NONE;
 }
 
 PyObject *call_client_gone(PyObject *self, PyObject *const *arguments UNUSED, Py_ssize_t count) {
+    bool is_gone;
     if (!has_arguments("client_gone", count, 0)) return NULL;
+    PY_LOCK(self);
     struct exchange *x = ((struct call *)self)->exchange;
-    return PyBool_FromLong(!x || exchange_is_client_gone(x));
+    is_gone = !x || exchange_is_client_gone(x);
+    PY_UNLOCK();
+    return PyBool_FromLong(is_gone);
 }

@@ -369,9 +369,9 @@ PyObject *environ_make(struct environ_maker *m, const struct request *r, PyObjec
 }
 
 void environ_append_variable(PyObject *environ, struct slice name, struct buf *out) {
-    PyObject *key = environ ? py_text(name) : NULL;
-    PyObject *value = key ? PyDict_GetItemWithError(environ, key) : NULL;
-    if (value) exception_append_str(out, value);
+    PyObject *key = environ ? py_text(name) : NULL, *value = NULL;
+    if (key && py_dict_item(environ, key, &value) > 0) exception_append_str(out, value);
+    Py_XDECREF(value);
     Py_XDECREF(key);
     PyErr_Clear();
 }

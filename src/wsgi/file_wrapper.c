@@ -166,13 +166,16 @@ bool file_wrapper_send(struct app_thread *t, PyObject *result, enum reply_result
 
     struct exchange *x = t->exchange;
     uint64_t length = (uint64_t)offset < size ? size - (uint64_t)offset : 0;
+    enum response_result taken;
+    PY_LOCK(t->call);
     uint64_t wanted = x->response.has_length ? x->response.length - x->response.body_bytes : length;
     if (wanted < length) length = wanted;
     t->call->is_sending = true;
     gil_let_go(t);
-    enum response_result taken = response_file(x, fd, (uint64_t)offset, length);
+    taken = response_file(x, fd, (uint64_t)offset, length);
     gil_take(t);
     t->call->is_sending = false;
+    PY_UNLOCK();
     *sent = taken == RESPONSE_GONE ? REPLY_GONE : REPLY_DONE;
     return true;
 }

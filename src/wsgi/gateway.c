@@ -113,13 +113,19 @@ static PyObject *take_failure(const struct exchange *x, const char *place) {
     return exception;
 }
 
-static void fail(struct exchange *x) {
-    PyObject *exception = take_failure(x, "while serving");
-    bool is_timeout = exception && PyErr_GivenExceptionMatches(exception, module_request_timeout());
-    Py_XDECREF(exception);
+static void answer_failure(struct exchange *x, bool is_timeout) {
     if (x->response.is_finished) return;
     if (response_is_head_sent(&x->response) || x->response.is_aborted) response_abort(x);
     else response_error(x, status_line(is_timeout ? 504 : 500), true);
+}
+
+static void fail(const struct app_thread *t) {
+    PyObject *exception = take_failure(t->exchange, "while serving");
+    bool is_timeout = exception && PyErr_GivenExceptionMatches(exception, module_request_timeout());
+    Py_XDECREF(exception);
+    PY_LOCK(t->call);
+    answer_failure(t->exchange, is_timeout);
+    PY_UNLOCK();
 }
 
 /* ---- a request ---- */
@@ -133,7 +139,7 @@ static void send_result(struct app_thread *t, PyObject *result) {
         break;
     case REPLY_RAISED:
         if (UNLIKELY(gateway.is_forked)) end_forked_child(t->exchange);
-        fail(t->exchange);
+        fail(t);
         break;
     }
     if (reply_close(result)) Py_XDECREF(take_failure(t->exchange, "in close() after"));
@@ -145,47 +151,47 @@ static void run_application(struct app_thread *t) {
         PyObject_Vectorcall(gateway.application, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     if (UNLIKELY(gateway.is_forked)) end_forked_child(t->exchange);
     if (UNLIKELY(!result)) {
-        fail(t->exchange);
+        fail(t);
         return;
     }
     send_result(t, result);
     Py_DECREF(result);
 }
 
-static void refuse(struct exchange *x) {
+static void refuse(const struct app_thread *t) {
     if (PyErr_Occurred()) {
-        fail(x);
+        fail(t);
         return;
     }
     log_info("request refused: its path holds an encoded NUL (%%00)");
-    response_error(x, status_line(400), true);
+    response_error(t->exchange, status_line(400), true);
 }
 
 static void serve_with_gil(struct app_thread *t, struct exchange *x) {
     PyObject *input = x->request.body.length ? input_new(&x->request.body) : NULL;
     bool has_input = !x->request.body.length || input;
     t->exchange = t->call->exchange = x;
+    if (gateway.is_threaded) app_thread_begin_interruptible(x);
     t->environ = has_input ? environ_make(t->maker, &x->request, input, t->call) : NULL;
     if (LIKELY(t->environ != NULL)) {
         if (UNLIKELY(hooks_are_present())) hooks_before_request(x);
         run_application(t);
         if (UNLIKELY(hooks_are_present())) hooks_after_request(x, t->environ);
         if (UNLIKELY(imports_are_followed())) imports_tell();
-    } else refuse(x);
+    } else refuse(t);
     if (input) {
         input_finish(input);
         Py_DECREF(input);
     }
     Py_CLEAR(t->environ);
     t->exchange = NULL;
-    app_thread_forgive(t);
+    if (gateway.is_threaded) app_thread_end_interruptible(x);
 }
 
 static void serve(void *ctx UNUSED, struct exchange *x) {
     struct app_thread *t = app_thread_self();
     gil_take(t);
     kept_collect();
-    app_thread_number(t, x->thread);
     serve_with_gil(t, x);
     struct call *next = call_finish(t->call);
     if (UNLIKELY(!next)) Py_FatalError("out of memory");

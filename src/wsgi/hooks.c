@@ -27,7 +27,7 @@ static struct {
     const struct settings *settings;
     PyObject *functions[HOOK_COUNT];
     int post_request_arity;
-    PyObject *worker; /* for the hooks of requests, made once */
+    PyObject *worker; /* for the hooks of requests, made before the first one */
     unsigned seat;
     uint64_t age;
 } hooks;
@@ -84,6 +84,7 @@ static int call_hook(int which, PyObject *const *arguments, int count) {
 static int run(int which, unsigned seat, uint64_t age) {
     PyObject *arguments[2];
     int count = 0;
+    if (!hooks.functions[which]) return 0;
     if (kinds[which].takes_server) arguments[count++] = stand_in_server(hooks.settings);
     if (kinds[which].takes_worker) arguments[count++] = stand_in_worker(hooks.settings, seat, age);
     int failed = call_hook(which, arguments, count);
@@ -91,13 +92,20 @@ static int run(int which, unsigned seat, uint64_t age) {
     return failed;
 }
 
+/* Before there are other application threads. */
+static void make_worker(void) {
+    if (hooks_are_present()) Py_XSETREF(hooks.worker, stand_in_worker(hooks.settings, hooks.seat, hooks.age));
+    PyErr_Clear();
+}
+
 int wsgi_run_hook(enum wsgi_hook hook, unsigned seat, uint64_t age) {
     struct app_thread *t = app_thread_self();
     hooks.seat = seat;
     hooks.age = age;
-    if (!hooks.functions[hook] || !t) return 0;
+    if (!t) return 0;
     bool was_away = t->let_go;
     gil_take(t);
+    if (hook == WSGI_POST_WORKER_INIT) make_worker();
     int failed = run(hook, seat, age);
     if (was_away) gil_let_go(t);
     return failed;
@@ -131,21 +139,20 @@ bool hooks_are_present(void) {
     return hooks.functions[PRE_REQUEST] || hooks.functions[POST_REQUEST];
 }
 
-static PyObject *this_worker(void) {
-    if (!hooks.worker) hooks.worker = stand_in_worker(hooks.settings, hooks.seat, hooks.age);
-    return hooks.worker;
-}
-
 void hooks_before_request(struct exchange *x) {
     if (!hooks.functions[PRE_REQUEST]) return;
-    PyObject *arguments[] = {this_worker(), stand_in_request(&x->request)};
+    PyObject *arguments[] = {hooks.worker, stand_in_request(&x->request)};
     call_hook(PRE_REQUEST, arguments, 2);
     Py_XDECREF(arguments[1]);
 }
 
 void hooks_after_request(struct exchange *x, PyObject *environ) {
     if (!hooks.functions[POST_REQUEST]) return;
-    PyObject *arguments[] = {this_worker(), stand_in_request(&x->request), environ, stand_in_response(&x->response)};
+    PyObject *response;
+    PY_LOCK(app_thread_self()->call);
+    response = stand_in_response(&x->response);
+    PY_UNLOCK();
+    PyObject *arguments[] = {hooks.worker, stand_in_request(&x->request), environ, response};
     call_hook(POST_REQUEST, arguments, hooks.post_request_arity);
     Py_XDECREF(arguments[1]);
     Py_XDECREF(arguments[3]);

@@ -26,12 +26,19 @@ static void tell(PyObject *module) {
     PyErr_Clear();
 }
 
-void imports_tell(void) {
-    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
-    if (!imports_are_followed() || PyDict_Size(modules) == imports.told) return;
+static void tell_all(PyObject *modules) {
+    if (PyDict_Size(modules) == imports.told) return;
     PyObject *list = PyDict_Values(modules);
     for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) tell(PyList_GET_ITEM(list, i));
     imports.told = PyDict_Size(modules);
     Py_XDECREF(list);
     PyErr_Clear();
+}
+
+void imports_tell(void) {
+    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
+    if (!imports_are_followed()) return;
+    PY_LOCK(modules);
+    tell_all(modules);
+    PY_UNLOCK();
 }

@@ -24,8 +24,9 @@ static struct input *input_of(PyObject *self) {
     return NULL;
 }
 
+/* 0 once the request is over, which it may be after anything that lets go of the GIL. */
 static uint64_t rest_of(const struct input *in) {
-    return in->body->length - in->offset;
+    return in->body ? in->body->length - in->offset : 0;
 }
 
 /* The optional argument of read(), readline() and readlines(): UINT64_MAX for none, None and negative numbers. False
@@ -58,9 +59,9 @@ static bool read_file(const struct body *body, uint64_t offset, char *data, size
 }
 
 /* Is this the thread whose return ends the request? Then the body stays while the GIL is away. */
-static bool is_serving_thread(void) {
+static bool is_serving_thread(const struct body *body) {
     const struct app_thread *t = app_thread_self();
-    return t && t->exchange;
+    return t && t->exchange && &t->exchange->request.body == body;
 }
 
 /* The next `size` bytes, which are there. */
@@ -72,7 +73,7 @@ static PyObject *take(struct input *in, uint64_t size) {
     if (!bytes) return NULL;
     in->offset += size;
     if (body->file_fd < 0 || size == 0) return bytes;
-    PyThreadState *state = size >= LET_GO_BYTES && is_serving_thread() ? PyEval_SaveThread() : NULL;
+    PyThreadState *state = size >= LET_GO_BYTES && is_serving_thread(body) ? PyEval_SaveThread() : NULL;
     bool is_whole = read_file(body, offset, PyBytes_AS_STRING(bytes), (size_t)size);
     if (state) PyEval_RestoreThread(state);
     if (is_whole) return bytes;
@@ -80,13 +81,26 @@ static PyObject *take(struct input *in, uint64_t size) {
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-static PyObject *input_read(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+/* read(), readline() and readlines(): one thread at a time. */
+static PyObject *read_by(PyObject *(*reader)(struct input *in, uint64_t size), PyObject *self,
+                         PyObject *const *arguments, Py_ssize_t count) {
     uint64_t size;
+    PyObject *result = NULL;
     if (!get_size(arguments, count, &size)) return NULL;
+    PY_LOCK(self);
     struct input *in = input_of(self);
-    if (!in) return NULL;
+    if (in) result = reader(in, size);
+    PY_UNLOCK();
+    return result;
+}
+
+static PyObject *take_bytes(struct input *in, uint64_t size) {
     uint64_t rest = rest_of(in);
     return take(in, size < rest ? size : rest);
+}
+
+static PyObject *input_read(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    return read_by(take_bytes, self, arguments, count);
 }
 
 /* How long the line at the present position is, at most `limit` bytes. -1 with an exception. */
@@ -119,18 +133,13 @@ static PyObject *take_line(struct input *in, uint64_t size) {
 }
 
 static PyObject *input_readline(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
-    uint64_t size;
-    if (!get_size(arguments, count, &size)) return NULL;
-    struct input *in = input_of(self);
-    return in ? take_line(in, size) : NULL;
+    return read_by(take_line, self, arguments, count);
 }
 
 /* Whole lines until they hold `hint` bytes or more; 0 and less are no hint (io.IOBase.readlines). */
-static PyObject *input_readlines(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
-    uint64_t hint, total = 0;
-    if (!get_size(arguments, count, &hint)) return NULL;
-    struct input *in = input_of(self);
-    PyObject *lines = in ? PyList_New(0) : NULL;
+static PyObject *take_lines(struct input *in, uint64_t hint) {
+    uint64_t total = 0;
+    PyObject *lines = PyList_New(0);
     while (lines && rest_of(in) && (hint == 0 || total < hint)) {
         PyObject *line = take_line(in, UINT64_MAX);
         if (!line || PyList_Append(lines, line)) Py_CLEAR(lines);
@@ -140,9 +149,17 @@ static PyObject *input_readlines(PyObject *self, PyObject *const *arguments, Py_
     return lines;
 }
 
+static PyObject *input_readlines(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    return read_by(take_lines, self, arguments, count);
+}
+
 static PyObject *input_next(PyObject *self) {
+    PyObject *line = NULL;
+    PY_LOCK(self);
     struct input *in = input_of(self);
-    return in && rest_of(in) ? take_line(in, UINT64_MAX) : NULL;
+    if (in && rest_of(in)) line = take_line(in, UINT64_MAX);
+    PY_UNLOCK();
+    return line;
 }
 
 static PyMethodDef input_methods[] = {
@@ -182,7 +199,9 @@ PyObject *input_new(const struct body *body) {
 }
 
 void input_finish(PyObject *input) {
+    PY_LOCK(input);
     ((struct input *)input)->body = NULL;
+    PY_UNLOCK();
 }
 
 PyObject *input_empty(void) {

@@ -21,6 +21,40 @@ static inline PyObject *Py_XNewRef(PyObject *object) {
 }
 #endif
 
+/* On an interpreter without a GIL, one lock for each object does what the GIL does elsewhere: between the two lines the
+ * calling thread has `object` for itself, unless it lets go of its thread state (PyEval_SaveThread()). To leave in
+ * between is not possible. */
+#ifdef Py_GIL_DISABLED
+#define PY_LOCK(object)        Py_BEGIN_CRITICAL_SECTION(object)
+#define PY_UNLOCK()            Py_END_CRITICAL_SECTION()
+#define PY_LOCK_BOTH(one, two) Py_BEGIN_CRITICAL_SECTION2(one, two)
+#define PY_UNLOCK_BOTH()       Py_END_CRITICAL_SECTION2()
+#else
+#define PY_LOCK(object)        {
+#define PY_UNLOCK()            }
+#define PY_LOCK_BOTH(one, two) {
+#define PY_UNLOCK_BOTH()       }
+#endif
+
+/* An item of a list that other threads may be changing: a reference, or NULL with an exception. */
+static inline PyObject *py_list_item(PyObject *list, Py_ssize_t index) {
+#ifdef Py_GIL_DISABLED
+    return PyList_GetItemRef(list, index);
+#else
+    return Py_NewRef(PyList_GET_ITEM(list, index));
+#endif
+}
+
+/* The value of a key, or NULL without an exception if there is none. 1 found, 0 not, -1 exception. */
+static inline int py_dict_item(PyObject *dict, PyObject *key, PyObject **value) {
+#if PY_VERSION_HEX >= 0x030d0000
+    return PyDict_GetItemRef(dict, key, value);
+#else
+    *value = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    return *value ? 1 : PyErr_Occurred() ? -1 : 0;
+#endif
+}
+
 /* A method with METH_FASTCALL, or METH_FASTCALL | METH_KEYWORDS, in a PyMethodDef. */
 #define PY_FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
 

@@ -58,6 +58,22 @@ enum reply_result reply_send_piece(struct call *c, PyObject *bytes) {
     return send_small(c, x, slice_of_bytes(bytes));
 }
 
+static enum reply_result send_piece(struct app_thread *t, PyObject *bytes) {
+    enum reply_result result;
+    PY_LOCK(t->call);
+    result = reply_send_piece(t->call, bytes);
+    PY_UNLOCK();
+    return result;
+}
+
+static void finish(struct app_thread *t) {
+    PY_LOCK(t->call);
+    t->call->is_sending = true;
+    response_finish(t->exchange);
+    t->call->is_sending = false;
+    PY_UNLOCK();
+}
+
 static bool check_started(const struct call *c) {
     if (LIKELY(c->is_started)) return true;
     PyErr_SetString(PyExc_AssertionError, "the application produced a body without having called start_response()");
@@ -70,11 +86,21 @@ static bool check_bytes(PyObject *piece) {
     return false;
 }
 
+/* What is about to be sent is the whole body, unless write() has sent something. */
+static void set_length(struct app_thread *t, uint64_t length) {
+    PY_LOCK(t->call);
+    if (t->exchange->response.body_bytes == 0) response_set_length(t->exchange, length);
+    PY_UNLOCK();
+}
+
 /* ---- lists and tuples ---- */
 
 static enum reply_result flush_gathered(struct app_thread *t) {
     if (t->gathered.len == 0) return REPLY_DONE;
-    enum reply_result result = send_small(t->call, t->exchange, buf_slice(&t->gathered));
+    enum reply_result result;
+    PY_LOCK(t->call);
+    result = send_small(t->call, t->exchange, buf_slice(&t->gathered));
+    PY_UNLOCK();
     buf_reset(&t->gathered);
     return result;
 }
@@ -86,7 +112,7 @@ static enum reply_result add_piece(struct app_thread *t, PyObject *piece) {
         enum reply_result result = flush_gathered(t);
         if (result != REPLY_DONE) return result;
     }
-    if (size > GATHER_BYTES) return reply_send_piece(t->call, piece);
+    if (size > GATHER_BYTES) return send_piece(t, piece);
     buf_append_slice(&t->gathered, slice_of_bytes(piece));
     return REPLY_DONE;
 }
@@ -110,31 +136,34 @@ static enum reply_result send_sequence(struct app_thread *t, PyObject *sequence)
         else result = REPLY_RAISED;
     }
     if (result == REPLY_DONE) {
-        if (t->exchange->response.body_bytes == 0) response_set_length(t->exchange, total);
+        set_length(t, total);
         result = send_pieces(t, pieces);
     }
     Py_DECREF(pieces);
     return result;
 }
 
-/* The usual answer: one piece. */
 static enum reply_result send_single(struct app_thread *t, PyObject *piece) {
     if (!check_bytes(piece)) return REPLY_RAISED;
-    if (t->exchange->response.body_bytes == 0) response_set_length(t->exchange, (uint64_t)PyBytes_GET_SIZE(piece));
-    Py_INCREF(piece);
-    enum reply_result result = reply_send_piece(t->call, piece);
-    Py_DECREF(piece);
+    set_length(t, (uint64_t)PyBytes_GET_SIZE(piece));
+    return send_piece(t, piece);
+}
+
+/* The usual answer: one piece. Consumes the reference, which is NULL with an exception. */
+static enum reply_result send_only(struct app_thread *t, PyObject *piece) {
+    enum reply_result result = piece ? send_single(t, piece) : REPLY_RAISED;
+    Py_XDECREF(piece);
     return result;
 }
 
 /* ---- everything else ---- */
 
 /* PEP 3333, "Handling the Content-Length Header": the only piece is the whole body. */
-static void set_length_of_only(struct exchange *x, PyObject *iterable, PyObject *piece) {
-    if (x->response.has_length || x->response.body_bytes) return;
+static void set_length_of_only(struct app_thread *t, PyObject *iterable, PyObject *piece) {
+    if (t->exchange->response.has_length) return;
     PySequenceMethods *methods = Py_TYPE(iterable)->tp_as_sequence;
     if (!methods || !methods->sq_length) return;
-    if (PyObject_Size(iterable) == 1) response_set_length(x, (uint64_t)PyBytes_GET_SIZE(piece));
+    if (PyObject_Size(iterable) == 1) set_length(t, (uint64_t)PyBytes_GET_SIZE(piece));
     PyErr_Clear();
 }
 
@@ -142,8 +171,8 @@ static enum reply_result send_next(struct app_thread *t, PyObject *iterable, PyO
     if (!check_bytes(piece)) return REPLY_RAISED;
     if (PyBytes_GET_SIZE(piece) == 0) return REPLY_DONE;
     if (!check_started(t->call)) return REPLY_RAISED;
-    if (is_first) set_length_of_only(t->exchange, iterable, piece);
-    return reply_send_piece(t->call, piece);
+    if (is_first) set_length_of_only(t, iterable, piece);
+    return send_piece(t, piece);
 }
 
 static enum reply_result send_iterable(struct app_thread *t, PyObject *iterable) {
@@ -164,8 +193,9 @@ static enum reply_result send_iterable(struct app_thread *t, PyObject *iterable)
 }
 
 static enum reply_result send_body(struct app_thread *t, PyObject *result) {
-    if (PyList_CheckExact(result) && PyList_GET_SIZE(result) == 1) return send_single(t, PyList_GET_ITEM(result, 0));
-    if (PyTuple_CheckExact(result) && PyTuple_GET_SIZE(result) == 1) return send_single(t, PyTuple_GET_ITEM(result, 0));
+    if (PyList_CheckExact(result) && PyList_GET_SIZE(result) == 1) return send_only(t, py_list_item(result, 0));
+    if (PyTuple_CheckExact(result) && PyTuple_GET_SIZE(result) == 1)
+        return send_only(t, Py_NewRef(PyTuple_GET_ITEM(result, 0)));
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) return send_sequence(t, result);
     enum reply_result sent = REPLY_DONE;
     if (file_wrapper_send(t, result, &sent)) return sent;
@@ -183,7 +213,7 @@ enum reply_result reply_send(struct app_thread *t, PyObject *result) {
     enum reply_result sent = send_body(t, result);
     if (sent != REPLY_DONE) return sent;
     if (!check_started(t->call)) return REPLY_RAISED;
-    response_finish(t->exchange);
+    finish(t);
     return REPLY_DONE;
 }
 

@@ -14,7 +14,7 @@ enum reply_result {
 int reply_init(void);
 /* Sends everything that `result` yields and finishes the response. */
 enum reply_result reply_send(struct app_thread *t, PyObject *result);
-/* Sends one piece; `bytes` must be of that type. */
+/* Sends one piece; `bytes` must be of that type. The caller has locked `c` (PY_LOCK). */
 enum reply_result reply_send_piece(struct call *c, PyObject *bytes);
 /* Calls result's close(), if it has one: exactly once, whatever became of the response. -1 with an exception. */
 int reply_close(PyObject *result);

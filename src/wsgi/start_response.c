@@ -109,17 +109,23 @@ static bool gather(PyObject *const *arguments, Py_ssize_t count, PyObject *names
     return false;
 }
 
-PyObject *start_response(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
-    struct call *c = (struct call *)self;
-    PyObject *given[3] = {NULL, NULL, NULL};
-    if (LIKELY(count == 2 && !names)) {
-        given[0] = arguments[0];
-        given[1] = arguments[1];
-    } else if (!gather(arguments, count, names, given)) return NULL;
+static PyObject *start_locked(struct call *c, PyObject *const given[3]) {
     struct exchange *x = call_exchange(c);
     if (UNLIKELY(!x) || !may_start(c, given[2])) return NULL;
     c->is_started = false;
     if (start(x, given[0], given[1])) return NULL;
     c->is_started = true;
     return Py_NewRef(c->functions[CALL_WRITE]);
+}
+
+PyObject *start_response(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    PyObject *given[3] = {NULL, NULL, NULL}, *result;
+    if (LIKELY(count == 2 && !names)) {
+        given[0] = arguments[0];
+        given[1] = arguments[1];
+    } else if (!gather(arguments, count, names, given)) return NULL;
+    PY_LOCK_BOTH(self, given[1]);
+    result = start_locked((struct call *)self, given);
+    PY_UNLOCK_BOTH();
+    return result;
 }

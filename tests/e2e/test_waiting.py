@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from load import Load
+from support import procfs
 from support.http import request
 from support.wait import SLOW, until
 
@@ -114,10 +116,10 @@ def test_recycling_under_kept_alive_clients_loses_nothing(cserve):
     assert len(pids) > 8, 'too few were recycled'
 
 
-@pytest.mark.parametrize('hang', ['/spin?s=60', '/sleep?s=60'])
+@pytest.mark.parametrize('hang', ['/spin?s=60', '/sleep?s=60', '/hold?s=60'])
 def test_a_hung_request_costs_exactly_one_504(cserve, hang):
     server = cserve(workers=3, settings={'timeout': f'{SLOW:g}' if SLOW >= 1 else '1'})
-    with connections(server, 40) as idle, connections(server, 10) as active:
+    with connections(server, 50) as idle, connections(server, 10) as active:
         for c in idle + active:
             c.get('/')
         with server.connect() as hung:
@@ -146,24 +148,18 @@ def application(environ, start_response):
         assert data.count(b'HTTP/1.1') == 1 and b'504' not in data and not data.endswith(b'0\r\n\r\n')
 
 
-@pytest.mark.parametrize('clients', [6, 64])
-def test_even_load_is_shared_evenly(cserve, clients):
+@pytest.mark.parametrize('kind, clients', [('keep', 4), ('keep', 8), ('keep', 256), ('close', 4), ('close', 64)])
+def test_even_load_is_shared_evenly(cserve, kind, clients):
     """Soon after it began, whoever took the first connections: judged window by window."""
     server = cserve(workers=4)
-    lock = threading.Lock()
-
-    def window(opened):
-        served = collections.Counter()
-
-        def client(c):
-            mine = collections.Counter(c.get('/pid').text for _ in range(4800 // clients))
-            with lock:
-                served.update(mine)
-        in_parallel(client, opened)
-        return max(served.values()) <= 1.3 * sum(served.values()) / 4
-
-    with connections(server, clients) as opened:
-        assert until(lambda: window(opened), 'an even share of the requests', 60 * SLOW)
+    with Load(server.address, {kind: clients}, patience=60 * SLOW) as load:
+        def is_even_now():
+            served, begin = collections.Counter(), load.counts['answered']
+            served.subtract(dict(load.by_process))
+            until(lambda: load.counts['answered'] >= begin + 4000, 'answers', 60 * SLOW)
+            served.update(dict(load.by_process))
+            return max(served.values()) <= 1.3 * sum(served.values()) / 4
+        assert until(is_even_now, lambda: f'an even share of the requests: {load.by_process}', 60 * SLOW)
 
 
 def test_threads_run_requests_side_by_side(cserve):
@@ -213,6 +209,21 @@ def application(environ, start_response):
     assert 'retires: one of its threads hangs' in server.log()
 
 
+def test_with_threads_one_that_cannot_be_interrupted_is_killed_after_graceful_timeout(cserve):
+    server = cserve(workers=1, settings={'threads': '2', 'timeout': f'{SLOW:g}', 'graceful_timeout': f'{SLOW:g}'})
+    worker = server.workers()
+    with server.connect() as beside, server.connect() as hung:
+        beside.get('/')
+        hung.send(request('/sleep?s=600'))
+        while not hung.has_news(0.01):
+            assert beside.get('/').status == 200
+        assert hung.response().status == 504
+        server.wait_for_log('retires: one of its threads hangs')
+        server.wait_for_log('not done within graceful_timeout')
+        server.wait_workers(1, without=worker)
+        assert beside.get('/').status == 200
+
+
 def test_an_application_can_ask_whether_its_client_is_gone(cserve):
     server = cserve(app='''
 import time
@@ -257,6 +268,25 @@ def test_a_client_that_is_gone_before_it_was_accepted_is_not_served(cserve):
         busy.response()
         assert first.response().status == 200
     assert server.get('/count?key=gone').text == '1'
+
+
+def test_an_idle_server_sleeps(cserve):
+    """No periodic wake-up: neither courier nor arbiter nor a worker has one."""
+    server = cserve(workers=4)
+    for _ in range(50):
+        server.get('/')
+    with connections(server, 8) as clients:
+        for c in clients:
+            c.get('/')
+
+        def wake_ups():
+            return sum(procfs.wake_ups(pid) for pid in [server.pid, *server.workers()])
+
+        def is_quiet():
+            before = wake_ups()
+            time.sleep(2)  # nothing to wait for: that is the point
+            return wake_ups() - before <= 5
+        assert until(is_quiet, 'two seconds in which hardly a thread wakes up', 30 * SLOW)
 
 
 def test_handing_over_can_be_switched_off(cserve):

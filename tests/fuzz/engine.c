@@ -182,8 +182,7 @@ static void run_server(struct run *run, const struct settings *settings, struct 
                                    .handler = &handler,
                                    .activity = run->activity,
                                    .handover_give_fd = -1,
-                                   .handover_take_fd = -1,
-                                   .is_only_worker = true};
+                                   .handover_take_fd = -1};
     run->server = server_new(&config);
     MUST(run->server && server_watch(run->server, &run->pump, EPOLLIN) == 0);
     server_run(run->server, 0);

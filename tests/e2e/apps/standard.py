@@ -1,4 +1,5 @@
 """The application that most tests talk to: what it does is in the path, how in the query."""
+import ctypes
 import hashlib
 import json
 import os
@@ -70,6 +71,9 @@ def application(environ, start_response):
     if path == '/sleep':
         time.sleep(float(query.get('s', 1)))
         return _text(start_response, f'slept in {os.getpid()}')
+    if path == '/hold':  # a call in C that keeps the GIL
+        ctypes.PyDLL(None).sleep(int(query.get('s', 1)))
+        return _text(start_response, 'held')
     if path == '/spin':
         end = time.monotonic() + float(query.get('s', 1))
         while time.monotonic() < end:

@@ -93,3 +93,16 @@ def cpu_seconds(pid):
     with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
         rest = f.read().rpartition(')')[2].split()
     return (int(rest[11]) + int(rest[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def sockets(pid):
+    return sum(what.startswith('socket:') for what in descriptors(pid).values())
+
+
+def wake_ups(pid):
+    """How often its threads have begun to run."""
+    total = 0
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{task}/status', encoding='ascii') as f:
+            total += sum(int(n) for n in re.findall(r'^\w+_ctxt_switches:\s+(\d+)', f.read(), re.M))
+    return total

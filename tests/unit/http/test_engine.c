@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define THREADS_MAX 4
+#define THREADS_MAX 8
 
 struct fixture {
     struct settings settings;
@@ -29,6 +29,7 @@ struct fixture {
     _Atomic unsigned served;
     struct handler handler;
     _Atomic bool retires;
+    _Atomic bool has_siblings;
     int gate; /* eventfd: "/slow" waits for it */
 };
 
@@ -116,8 +117,9 @@ static struct fixture *start_beside(struct settings settings, unsigned threads, 
     f->settings = settings;
     open_listener(f);
     f->activity = MEM_NEW(struct activity);
-    f->gate = eventfd(0, EFD_CLOEXEC);
+    f->gate = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
     f->handler = (struct handler){.ctx = f, .serve = echo};
+    f->has_siblings = handover[0] >= 0;
     struct server_config config = {.settings = &f->settings,
                                    .listeners = f->listeners,
                                    .listener_count = 1,
@@ -125,7 +127,7 @@ static struct fixture *start_beside(struct settings settings, unsigned threads, 
                                    .activity = f->activity,
                                    .handover_give_fd = handover[0],
                                    .handover_take_fd = handover[1],
-                                   .is_only_worker = handover[0] < 0};
+                                   .has_siblings = &f->has_siblings};
     f->server = server_new(&config);
     assert_non_null(f->server);
     f->stop = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC), .on_event = on_stop};
@@ -368,9 +370,9 @@ static void threads_share_the_loop(void **state) {
     stop(f);
 }
 
-static void open_gate(struct fixture *f) {
-    uint64_t one = 1;
-    assert_int_equal(write(f->gate, &one, sizeof one), sizeof one);
+/* For so many "/slow" requests. */
+static void open_gate(struct fixture *f, uint64_t count) {
+    assert_int_equal(write(f->gate, &count, sizeof count), sizeof count);
 }
 
 static void expect_on(int fd, struct slice request, const char *wanted) {
@@ -406,7 +408,7 @@ static void a_request_behind_a_slow_one_is_answered_by_a_sibling(void **state) {
             "POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n"),
         "GET /next  ");
     assert_int_equal(stuck->served, stuck_served);
-    open_gate(stuck);
+    open_gate(stuck, 1);
     expect_on(slow, SLICE(""), "GET /slow  ");
     expect_on(slow, GET("/last"), "GET /last  ");
     close(slow);
@@ -436,8 +438,8 @@ static void what_came_together_with_a_slow_request_does_not_wait_for_it(void **s
     say(slow, GET("/slow"));
     say(quick, GET("/quick"));
     expect_on(quick, SLICE(""), "GET /quick  ");
-    open_gate(busy);
-    open_gate(idle);
+    open_gate(busy, 1);
+    open_gate(idle, 1);
     expect_on(slow, SLICE(""), "GET /slow  ");
     close(nap);
     close(slow);
@@ -455,28 +457,63 @@ struct client {
     pthread_t thread;
     int fd;
     unsigned seed;
-    unsigned answered;
+    bool pipelines;        /* two at a time */
+    _Atomic bool *goes_on; /* beyond REQUESTS; NULL: no */
+    unsigned asked, answered;
 };
 
-/* One connection, one request after the other, a fifth of them slow; each answer must be the one to its own request. */
+/* A fifth of the requests are slow, and each has a number of its own. */
+static void append_request(struct client *client, struct buf *request, char *wanted, size_t size) {
+    bool naps = rand_r(&client->seed) % 5 == 0;
+    buf_printf(request, "GET %s?%u HTTP/1.1\r\nHost: x\r\n\r\n", naps ? "/nap" : "/quick", client->seed);
+    snprintf(wanted, size, "\r\n\r\nGET %s %u ", naps ? "/nap" : "/quick", client->seed);
+    client->asked++;
+}
+
+/* Asks once or twice at once; the answers must be those to its own requests, in their order. */
+static bool converse(struct client *client) {
+    char wanted[2][64], text[2048] = "";
+    unsigned count = client->pipelines ? 2 : 1;
+    struct buf request = BUF_INIT;
+    for (unsigned i = 0; i < count; i++) append_request(client, &request, wanted[i], sizeof wanted[i]);
+    bool is_sent = send(client->fd, request.data, request.len, MSG_NOSIGNAL) == (ssize_t)request.len;
+    buf_release(&request);
+    const char *from = text;
+    size_t got = 0;
+    for (unsigned i = 0; is_sent && i < count;) {
+        const char *found = strstr(from, wanted[i]);
+        if (found) {
+            from = found + 1;
+            client->answered++;
+            i++;
+            continue;
+        }
+        ssize_t n = recv(client->fd, text + got, sizeof text - 1 - got, 0);
+        if (n <= 0) return false;
+        got += (size_t)n;
+        text[got] = 0;
+    }
+    return is_sent;
+}
+
 static void *run_client(void *arg) {
     struct client *client = arg;
-    for (unsigned i = 0; i < REQUESTS; i++) {
-        char request[160], wanted[64], text[1024] = "";
-        bool naps = rand_r(&client->seed) % 5 == 0;
-        int length = snprintf(request, sizeof request, "GET %s?%u HTTP/1.1\r\nHost: x\r\n\r\n",
-                              naps ? "/nap" : "/quick", client->seed);
-        snprintf(wanted, sizeof wanted, "\r\n\r\nGET %s %u ", naps ? "/nap" : "/quick", client->seed);
-        if (send(client->fd, request, (size_t)length, MSG_NOSIGNAL) != length) return NULL;
-        for (size_t got = 0; !strstr(text, wanted);) {
-            ssize_t n = recv(client->fd, text + got, sizeof text - 1 - got, 0);
-            if (n <= 0) return NULL;
-            got += (size_t)n;
-            text[got] = 0;
-        }
-        client->answered++;
-    }
+    while (client->asked < REQUESTS || (client->goes_on && *client->goes_on))
+        if (!converse(client)) break;
     return NULL;
+}
+
+static void start_client(struct client *client, struct fixture *server, unsigned seed) {
+    client->fd = dial(server);
+    client->seed = seed;
+    assert_int_equal(pthread_create(&client->thread, NULL, run_client, client), 0);
+}
+
+static void end_client(struct client *client) {
+    pthread_join(client->thread, NULL);
+    assert_true(client->asked >= REQUESTS);
+    assert_int_equal(client->answered, client->asked);
+    close(client->fd);
 }
 
 static void retire(struct fixture *f) {
@@ -492,11 +529,7 @@ static void retiring_servers_lose_no_connection(void **state) {
     settings.threads = 2;
     struct fixture *servers[] = {start_beside(settings, 2, pair), start_beside(settings, 2, pair)};
     struct client clients[CLIENTS] = {0};
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        clients[i].fd = dial(servers[i % 2]);
-        clients[i].seed = i + 1;
-        assert_int_equal(pthread_create(&clients[i].thread, NULL, run_client, &clients[i]), 0);
-    }
+    for (unsigned i = 0; i < CLIENTS; i++) start_client(&clients[i], servers[i % 2], i + 1);
     for (unsigned round = 0; round < 6; round++) {
         struct fixture *next = start_beside(settings, 2, pair);
         unsigned enough = servers[round % 2]->served + 20;
@@ -504,13 +537,55 @@ static void retiring_servers_lose_no_connection(void **state) {
         retire(servers[round % 2]);
         servers[round % 2] = next;
     }
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        pthread_join(clients[i].thread, NULL);
-        assert_int_equal(clients[i].answered, REQUESTS);
-        close(clients[i].fd);
-    }
+    for (unsigned i = 0; i < CLIENTS; i++) end_client(&clients[i]);
     stop(servers[0]);
     stop(servers[1]);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+#define HUNG 4
+
+/* Many threads in three servers; requests that hang until they are answered with 504; then servers that retire and are
+ * replaced: all the while clients that talk to whoever has their connection. */
+static void many_threads_hang_retire_and_hand_over_at_once(void **state) {
+    (void)state;
+    int pair[2], hung[HUNG];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    struct settings settings = DEFAULTS;
+    settings.threads = THREADS_MAX;
+    settings.timeout = 3000; /* longer than a nap takes on the busiest machine */
+    settings.handover_delay = 1000;
+    struct fixture *servers[3];
+    _Atomic bool goes_on = true;
+    struct client clients[CLIENTS] = {0};
+    for (unsigned i = 0; i < ARRAY_LENGTH(servers); i++) servers[i] = start_beside(settings, THREADS_MAX, pair);
+    for (unsigned i = 0; i < HUNG; i++) {
+        hung[i] = dial(servers[i % ARRAY_LENGTH(servers)]);
+        say(hung[i], GET("/slow"));
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i].pipelines = i % 2;
+        clients[i].goes_on = &goes_on;
+        start_client(&clients[i], servers[i % ARRAY_LENGTH(servers)], i + 1);
+    }
+    for (unsigned i = 0; i < HUNG; i++) {
+        struct buf answer = hear_all(hung[i]);
+        assert_int_equal(count(&answer, "HTTP/1.1 "), 1);
+        assert_int_equal(count(&answer, "HTTP/1.1 504 Gateway Timeout"), 1);
+        buf_release(&answer);
+        close(hung[i]);
+    }
+    for (unsigned round = 0; round < 9; round++) {
+        struct fixture **leaving = &servers[round % ARRAY_LENGTH(servers)],
+                       *next = start_beside(settings, THREADS_MAX, pair);
+        open_gate(*leaving, HUNG);
+        retire(*leaving);
+        *leaving = next;
+    }
+    goes_on = false;
+    for (unsigned i = 0; i < CLIENTS; i++) end_client(&clients[i]);
+    for (unsigned i = 0; i < ARRAY_LENGTH(servers); i++) stop(servers[i]);
     close(pair[0]);
     close(pair[1]);
 }
@@ -531,7 +606,7 @@ static void a_request_beyond_the_timeout_is_answered_with_504(void **state) {
     struct fixture *sibling = start_beside(DEFAULTS, 1, pair);
     expect_on(other, GET("/other"), "GET /other  ");
     assert_int_equal(sibling->served, 1);
-    open_gate(hung);
+    open_gate(hung, 1);
     buf_release(&answer);
     close(slow);
     close(other);
@@ -575,6 +650,7 @@ int main(void) {
         cmocka_unit_test(a_request_behind_a_slow_one_is_answered_by_a_sibling),
         cmocka_unit_test(what_came_together_with_a_slow_request_does_not_wait_for_it),
         cmocka_unit_test(retiring_servers_lose_no_connection),
+        cmocka_unit_test(many_threads_hang_retire_and_hand_over_at_once),
         cmocka_unit_test(a_request_beyond_the_timeout_is_answered_with_504),
         cmocka_unit_test(draining_answers_what_was_sent_before),
     };

@@ -79,6 +79,7 @@ static const struct outcome expected[SLOT_STATES][SLOT_EVENTS] = {
         [SLOT_ON_EXITED] = {true, SLOT_WAITING, 0},
     },
     [SLOT_RETIRING] = {
+        [SLOT_ON_RETIRE] = {true, SLOT_RETIRING, SIGTERM},
         [SLOT_ON_STOP] = {true, SLOT_STOPPING, SIGQUIT},
         [SLOT_ON_DUE] = {true, SLOT_DYING, SIGKILL},
         [SLOT_ON_HUNG] = {true, SLOT_DYING, SIGABRT},

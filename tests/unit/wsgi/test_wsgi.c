@@ -200,7 +200,7 @@ static void test_bodies_are_let_go_by_other_threads(void **state) {
 }
 
 static void *interrupt(void *nothing) {
-    wsgi_interrupt(3);
+    wsgi_interrupt(3, 7);
     return nothing;
 }
 
@@ -219,22 +219,21 @@ static bool run_interrupted(const char *code) {
 
 static void test_a_request_can_be_interrupted_and_only_it(void **state) {
     (void)state;
-    static struct exchange exchange;
-    struct app_thread *t = app_thread_self();
-    app_thread_number(t, 3);
-    t->exchange = &exchange;
+    static const struct exchange late = {.thread = 3, .number = 7}, next = {.thread = 3, .number = 8};
+    app_thread_begin_interruptible(&late);
     assert_false(run_interrupted("while True: pass"));
     assert_true(PyErr_ExceptionMatches(module_request_timeout()));
     PyErr_Clear();
-    app_thread_forgive(t);
+    app_thread_end_interruptible(&late);
 
-    t->exchange = NULL;
     assert_true(run_interrupted("for i in range(1000000): pass"));
+    app_thread_begin_interruptible(&next);
+    assert_true(run_interrupted("for i in range(1000000): pass"));
+    app_thread_end_interruptible(&next);
 
-    t->exchange = &exchange;
+    app_thread_begin_interruptible(&late);
     interrupt(NULL);
-    t->exchange = NULL;
-    app_thread_forgive(t); /* it ended before the exception came through */
+    app_thread_end_interruptible(&late); /* it ended before the exception came through */
     PyObject *names = PyDict_New();
     PyObject *result = PyRun_String("x = [i for i in range(10)]", Py_file_input, names, names);
     assert_non_null(result);
