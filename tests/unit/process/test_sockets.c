@@ -98,8 +98,8 @@ static void inherited_descriptors_stand_for_the_default_address(void **state) {
     (void)state;
     sockets_init(&s);
     int first = listening_socket("127.0.0.1:0"), second = listening_socket("127.0.0.1:0");
-    sockets_add_inherited(&s, first);
-    sockets_add_inherited(&s, second);
+    sockets_add_inherited(&s, first, NULL);
+    sockets_add_inherited(&s, second, NULL);
     struct socket_set a = opened(&s, NULL, NULL);
     assert_int_equal(a.count, 2);
     assert_int_equal(a.items[0]->fd, first);
@@ -118,7 +118,7 @@ static void an_inherited_descriptor_is_found_by_its_address(void **state) {
     (void)state;
     sockets_init(&s);
     int fd = listening_socket("unix:@cserve-test-inherited");
-    sockets_add_inherited(&s, fd);
+    sockets_add_inherited(&s, fd, NULL);
     struct socket_set a = opened(&s, "unix:@cserve-test-inherited", NULL);
     assert_int_equal(a.items[0]->fd, fd);
     sockets_release(&s, &a, true);
@@ -140,7 +140,7 @@ static void the_variables_are_for_this_process_alone(void **state) {
     setenv("LISTEN_PID", pid, 1);
     sockets_inherit(&s);
     assert_int_equal(s.inherited_count, 2);
-    assert_int_equal(s.inherited[0], 3);
+    assert_int_equal(s.inherited[0].fd, 3);
     sockets_forget(&s);
 }
 
