@@ -195,8 +195,7 @@ static void execute(struct arbiter *a) {
     signals_restore(&mask);
     keep_all(a, false);
     forget_inheritance();
-    unsetenv("NOTIFY_SOCKET");
-    unsetenv("WATCHDOG_USEC");
+    notify_clear_environment();
     if (a->current->settings->chdir && chdir(a->current->settings->chdir))
         log_warning("cannot go back to '%s': %s", a->current->settings->chdir, strerror(errno));
     log_error("upgrade failed: cannot execute '%s': %s; the old command goes on", binary, strerror(fault));

@@ -125,6 +125,26 @@ static void an_inherited_descriptor_is_found_by_its_address(void **state) {
     sockets_forget(&s);
 }
 
+static void only_what_came_from_the_store_is_given_back(void **state) {
+    struct sockets s;
+    (void)state;
+    sockets_init(&s);
+    log_set_level((enum log_level)(LOG_LEVEL_CRITICAL + 1));
+    int stored = listening_socket("unix:@cserve-test-stored"), unit = listening_socket("unix:@cserve-test-unit"),
+        gone = listening_socket("unix:@cserve-test-gone");
+    sockets_add_inherited(&s, stored, "listener-unix-@cserve-test-stored");
+    sockets_add_inherited(&s, unit, "web");
+    sockets_add_inherited(&s, gone, "listener-unix-@cserve-test-gone");
+    struct socket_set a = opened(&s, "unix:@cserve-test-stored", NULL);
+    assert_true(s.items[0].is_stored);
+    sockets_give_back(&s);
+    assert_true(is_open(stored) && is_open(unit));
+    assert_false(is_open(gone));
+    sockets_release(&s, &a, true);
+    sockets_forget(&s);
+    close(unit);
+}
+
 static void the_variables_are_for_this_process_alone(void **state) {
     struct sockets s;
     char pid[16];
@@ -167,6 +187,7 @@ int main(void) {
         cmocka_unit_test(a_failure_leaves_nothing_open),
         cmocka_unit_test(inherited_descriptors_stand_for_the_default_address),
         cmocka_unit_test(an_inherited_descriptor_is_found_by_its_address),
+        cmocka_unit_test(only_what_came_from_the_store_is_given_back),
         cmocka_unit_test(the_variables_are_for_this_process_alone),
         cmocka_unit_test(a_child_keeps_its_generations_sockets_alone),
     };
