@@ -191,6 +191,15 @@ static void reassure(struct arbiter *a) {
     }
 }
 
+/* What follows from all that was heard. */
+static void settle(struct arbiter *a) {
+    reload_advance(a);
+    seating_settle(a);
+    reload_collect(a);
+    tell_news(a);
+    reassure(a);
+}
+
 static void turn(struct arbiter *a) {
     wait_for_events(a);
     watch_note_lateness(a);
@@ -203,11 +212,7 @@ static void turn(struct arbiter *a) {
     reload_because_of_sources(a);
     reexec_watch(a);
     recycle_check(a);
-    reload_advance(a);
-    seating_settle(a);
-    reload_collect(a);
-    tell_news(a);
-    reassure(a);
+    settle(a);
 }
 
 static bool is_over(const struct arbiter *a) {
@@ -218,9 +223,7 @@ int arbiter_loop(struct arbiter *a) {
     a->now_ms = clock_mono_ms();
     a->watchdog_ms = a->notify.watchdog_ms ? a->now_ms : CLOCK_NEVER;
     a->patience_ms = CLOCK_NEVER;
-    reload_advance(a);
-    seating_settle(a);
-    reassure(a);
+    settle(a);
     while (!is_over(a)) turn(a);
     daemon_report(&a->report_fd, a->exit_status);
     return a->exit_status;

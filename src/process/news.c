@@ -39,7 +39,7 @@ static void note_failed_fork(struct arbiter *a, struct generation *g, const stru
     if (s->generation != g) return;
     log_error("the template cannot fork worker %u: %s; trying again", s->seat, strerror(r->fault));
     slot_handle(s, SLOT_ON_FORK_FAILED, a->now_ms);
-    if (s->state == SLOT_WAITING) reload_note_failure(a, g, s, EXIT_BOOT);
+    if (s->state == SLOT_WAITING) reload_note_failed_fork(a, g, s, s->failures);
 }
 
 /* Waiting slots are not touched: a failed fork is news to those alone that were promised a process. */

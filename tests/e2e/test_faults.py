@@ -165,6 +165,15 @@ def test_a_start_that_a_system_call_fails_ends_with_a_reason(cserve, calls, erro
     server.assert_nothing_left()
 
 
+@pytest.mark.parametrize('preload', [False, True], ids=['direct', 'preload'])
+def test_a_start_waits_for_a_shortage_of_processes_to_pass(cserve, preload):
+    server = cserve(workers=2, settings={'preload_app': preload}, wait=False,
+                    prefix=['strace', '-qq', '-o', '/dev/null', '-e', 'trace=clone,clone3', '-e', 'inject=clone,clone3:error=EAGAIN:when=1..2'])
+    server.wait_for_log('cannot fork', deadline=20 * SLOW)
+    server.wait_for_log('ready: [12] workers serve', deadline=20 * SLOW)
+    assert answers(server)
+
+
 @pytest.mark.parametrize('calls', ['poll,ppoll,select', 'read'])
 def test_the_arbiters_loop_survives_interruptions(cserve, calls):
     server = cserve(workers=1)

@@ -242,6 +242,7 @@ class Soak:
 
 def soak(minutes, binary=None, seed=None):
     servers.become_subreaper()
+    sys.setswitchinterval(0.0002)  # the clients' thread must not wait for the one that looks at processes
     with tempfile.TemporaryDirectory(prefix='cserve-soak-') as directory:
         run = Soak(directory, binary, seed)
         try:
