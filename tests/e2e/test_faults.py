@@ -1,4 +1,5 @@
 """System calls that fail, made to fail by strace: the arbiter survives each, workers serve on as soon as they can."""
+import contextlib
 import re
 import shutil
 import signal
@@ -144,11 +145,12 @@ def test_whatever_fails_the_arbiter_survives(cserve, call, error, sanitized):
     with Fault(server.pid, CALLS[call], error, children=True):
         server.signal(signal.SIGHUP)
         stays(server.is_running, 'the arbiter', 0.5)
-        server.signal(signal.SIGKILL, old[0])
+        with contextlib.suppress(ProcessLookupError):  # the reload may have worked
+            server.signal(signal.SIGKILL, old[0])
         server.signal(signal.SIGTTIN)
         server.signal(signal.SIGUSR1)
         stays(server.is_running, 'the arbiter', 0.5)
-        assert answers(server), 'the worker that nothing happened to'
+        assert call == 'accept' or answers(server), 'the worker that nothing happened to'
     log = server.directory / 'error.txt'
     size = log.stat().st_size
     server.signal(signal.SIGHUP)
@@ -168,7 +170,7 @@ def test_a_start_that_a_system_call_fails_ends_with_a_reason(cserve, calls, erro
 @pytest.mark.parametrize('preload', [False, True], ids=['direct', 'preload'])
 def test_a_start_waits_for_a_shortage_of_processes_to_pass(cserve, preload):
     server = cserve(workers=2, settings={'preload_app': preload}, wait=False,
-                    prefix=['strace', '-qq', '-o', '/dev/null', '-e', 'trace=clone,clone3', '-e', 'inject=clone,clone3:error=EAGAIN:when=1..2'])
+                    prefix=['strace', '-D', '-qq', '-o', '/dev/null', '-e', 'trace=clone,clone3', '-e', 'inject=clone,clone3:error=EAGAIN:when=1..2'])
     server.wait_for_log('cannot fork', deadline=20 * SLOW)
     server.wait_for_log('ready: [12] workers serve', deadline=20 * SLOW)
     assert answers(server)

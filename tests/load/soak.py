@@ -16,6 +16,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -246,7 +247,12 @@ def soak(minutes, binary=None, seed=None):
     with tempfile.TemporaryDirectory(prefix='cserve-soak-') as directory:
         run = Soak(directory, binary, seed)
         try:
-            return run.run(minutes)
+            result = run.run(minutes)
+            if result['faults']:
+                result['logs'] = tempfile.mkdtemp(prefix='cserve-soak-logs-')
+                for log in Path(directory).glob('*.log'):
+                    shutil.copy(log, result['logs'])
+            return result
         except BaseException:
             print(run.server.output(), file=sys.stderr)
             raise
