@@ -223,6 +223,7 @@ class Client:
         if self.waiting and now > self.deadline:
             self.lose('late', f'{self.kind} request {self.waiting[0]}')
         elif self.waiting and self.kind == 'quit' and now > self.quits_at:
+            self.again_at = now + self.load.slow_seconds  # the application goes on with it: no more than one at a time
             self.lose('abandoned', None)
         elif not self.waiting and not self.load.is_stopping and now >= self.again_at:
             self.again_at = 0.0

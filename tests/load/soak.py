@@ -32,8 +32,8 @@ from load import Load  # noqa: E402
 from support import procfs, server as servers  # noqa: E402
 from support.wait import until  # noqa: E402
 
-CLIENTS = {'close': 2, 'keep': 6, 'post': 3, 'slow': 2, 'pipe': 2, 'quit': 2}
-SLOW_SECONDS = 0.5
+CLIENTS = {'close': 2, 'keep': 6, 'post': 3, 'slow': 2, 'pipe': 2, 'quit': 1}
+SLOW_SECONDS = 0.2
 AFTERMATH = 2.0  # seconds between the log's line of a death and the losses that it explains: a busy machine's hesitation
 TIMEOUT = 3
 BROKEN_BINARIES = [b'#!/bin/sh\nexit 1\n', b'no program at all', b'']
@@ -127,7 +127,7 @@ class Soak:
             self.server.signal(signal.SIGTTIN)
 
     def one_less(self):
-        if self.wanted > 2:
+        if self.wanted > 3:  # those that sleep, hang and are stopped must leave somebody to answer the others
             self.wanted -= 1
             self.server.signal(signal.SIGTTOU)
 
