@@ -59,6 +59,7 @@ struct server {
     unsigned serving;         /* exchanges in CONN_SERVING: that many of them are busy */
     bool is_stopped;
     bool is_draining;
+    bool has_looked_again;      /* accept_stragglers() was called */
     _Atomic bool answers_close; /* draining, and no sibling would take the connection: read without the lock */
     enum server_drain_mode drain_mode;
     uint64_t now_ms;  /* CLOCK_MONOTONIC of this turn, coarse */
@@ -121,6 +122,8 @@ void accept_stop(struct server *s);
 void accept_update(struct server *s);
 /* Takes everything that the kernel has queued. */
 void accept_all(struct server *s);
+/* The last look before a full stop: connections that were half made at its beginning. True if one came. */
+bool accept_stragglers(struct server *s);
 
 /* http/courier.c */
 int courier_start(struct server *s);

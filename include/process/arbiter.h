@@ -141,6 +141,9 @@ void reload_because_of_sources(struct arbiter *a);
 void reload_collect(struct arbiter *a);
 /* A worker or template of the generation died or hung before it was ready. */
 void reload_note_failure(struct arbiter *a, struct generation *g, const struct slot *s, int failure);
+/* The process for it could not be made, so often in a row: a reload goes back at once, the first start tries for a
+ * while. */
+void reload_note_failed_fork(struct arbiter *a, struct generation *g, const struct slot *s, unsigned failures);
 
 /* ---- recycle.c: max_requests, max_worker_age, max_worker_memory ---- */
 

@@ -10,12 +10,16 @@
 struct oom_watch {
     int fd; /* memory.events (v2) or memory.oom_control (v1); -1: no such thing here */
     uint64_t count;
-    uint64_t unclaimed; /* kills that no death explained yet */
+    uint64_t unclaimed; /* recent kills that no death has explained yet */
+    uint64_t risen_ms;  /* when the count was last seen to rise */
 };
 
 void oom_watch_start(struct oom_watch *w);
-/* Was one more process killed since the last one that this explained? */
-bool oom_watch_claim(struct oom_watch *w);
+/* Notes that the count has risen, so that a kill of some other process is not taken for the cause of a later death. To
+ * be called often, and when poll(2) says POLLPRI for `fd` (v2). */
+void oom_watch_look(struct oom_watch *w, uint64_t now_ms);
+/* Was one more process killed a moment ago than this has explained so far? */
+bool oom_watch_claim(struct oom_watch *w, uint64_t now_ms);
 void oom_watch_stop(struct oom_watch *w);
 
 struct death {

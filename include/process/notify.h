@@ -23,6 +23,8 @@ struct notify {
 void notify_start(struct notify *n);
 /* Puts NOTIFY_SOCKET and the watchdog back, for an image that replaces this one. */
 void notify_restore_environment(const struct notify *n);
+/* And away again: they are nothing for the application. */
+void notify_clear_environment(void);
 /* One datagram; lines are separated by \n. Never blocks; failure is ignored, as the protocol wants it. */
 void notify_send(const struct notify *n, const char *format, ...) PRINTF_LIKE(2, 3);
 /* FDSTORE=1 with a descriptor: the manager keeps it over a restart of the service, until it is told to forget the

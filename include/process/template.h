@@ -7,15 +7,16 @@
 #define CSERVE_PROCESS_TEMPLATE_H
 
 #include "base/clock.h"
+#include "process/slot.h"
 #include "process/worker.h"
 
 struct template {
-    pid_t pid;         /* 0: none */
-    int fd;            /* -1: none; readable when it has something to say */
-    bool is_ready;     /* it has imported the application */
-    bool is_aborted;   /* SIGABRT was sent */
-    unsigned failures; /* in a row */
-    uint64_t due_ms;   /* while it imports: the end of boot_timeout; while there is none: when to start it */
+    pid_t pid;                 /* 0: none */
+    int fd;                    /* -1: none; readable when it has something to say */
+    bool is_ready;             /* it has imported the application, and forks on request */
+    unsigned failures;         /* in a row */
+    uint64_t due_ms;           /* while it imports: the end of boot_timeout; while there is none: when to start it */
+    enum slot_verdict verdict; /* why SIGABRT was sent, if it was */
 };
 
 struct template_request {
@@ -43,6 +44,8 @@ int template_ask(const struct template *t, const struct template_request *reques
  * Only then is it certain that what was asked of it will not come. */
 int template_hear(struct template *t, struct template_reply *reply);
 
+/* It hangs: SIGABRT, and SIGKILL when due_ms comes. */
+void template_abort(struct template *t, enum slot_verdict verdict, uint64_t now_ms);
 /* Ends it; pid and descriptor stay until the process is reaped and the last reply is heard. */
 void template_kill(struct template *t);
 /* It was reaped. */

@@ -69,6 +69,7 @@ static bool accept_one(struct acceptor *a) {
         return is_about_one_connection(errno);
     }
     s->is_short_of_room = false;
+    if (UNLIKELY(s->is_draining)) listener_let_through(fd);
     atomic_fetch_add_explicit(&s->config.activity->accepted, 1, memory_order_relaxed);
     struct peer peer;
     peer_from_sockaddr(&peer, (struct sockaddr *)&name, length);
@@ -117,6 +118,15 @@ void accept_all(struct server *s) {
     if (s->taker.fd >= 0)
         while (handover_take(s)) {
         }
+}
+
+bool accept_stragglers(struct server *s) {
+    if (s->drain_mode != SERVER_DRAIN_STOP || s->has_looked_again) return false;
+    s->has_looked_again = true;
+    for (size_t i = 0; i < s->config.listener_count; i++)
+        while (!s->acceptors[i].listener->is_foreign && accept_one(&s->acceptors[i])) {
+        }
+    return s->conn_count > 0;
 }
 
 static void on_taker(struct loop_source *source, uint32_t events) {

@@ -209,8 +209,9 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len) {
     }
     const struct settings *s = p->settings;
     if (body_append(&p->request->body, at, len, s->body_buffer, s->spool_dir) == 0) return 0;
-    log_error("cannot keep a request body of %llu bytes in '%s': %s; the request is refused",
-              (unsigned long long)p->request->body.length, s->spool_dir, strerror(errno));
+    log_error(
+        "cannot keep a request body of %llu bytes in '%s': %s; the request is refused, the setting spool_dir names another place",
+        (unsigned long long)p->request->body.length, s->spool_dir, strerror(errno));
     return refuse(p, errno == ENOSPC || errno == EDQUOT ? 507 : 503, "the body cannot be stored", NO_SUBJECT);
 }
 

@@ -136,10 +136,14 @@ void server_lose_loop(void) {
     _exit(EXIT_DEAF);
 }
 
+static bool is_drained(struct server *s) {
+    return s->is_draining && s->conn_count == 0 && !accept_stragglers(s);
+}
+
 /* Waits for the next batch, without the lock. The batch is drained and nobody else waits. */
 static void lead(struct server *s) {
     server_expire_timers(s);
-    if (!list_is_empty(&s->ready) || s->is_stopped) return;
+    if (!list_is_empty(&s->ready) || s->is_stopped || is_drained(s)) return; /* a timer may have closed the last one */
     courier_rest(s);
     s->wake_ms = server_next_deadline(s);
     int timeout_ms = server_wait_milliseconds(s, s->wake_ms);
@@ -162,10 +166,6 @@ static void follow(struct server *s) {
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
     pthread_cond_wait(&s->work, &s->lock);
     s->followers--;
-}
-
-static bool is_drained(const struct server *s) {
-    return s->is_draining && s->conn_count == 0;
 }
 
 /* Somebody must lead while the others are busy. */

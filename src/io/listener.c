@@ -9,13 +9,13 @@
 #include "base/mem.h"
 
 #include <errno.h>
-#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define RETRY_EVERY_MS 100
+#define MOST_HOPS      255
 
 static const char *way_out(int fault, const struct address *a) {
     switch (fault) {
@@ -206,27 +206,31 @@ static void remove_file(struct listener *l) {
     l->socket_ino = 0;
 }
 
+/* Nearly every packet has been sent with fewer hops to live than the most there can be: the kernel drops it as if it
+ * had never come (RFC 5082), and who tries to connect tries again until the socket is closed and the kernel refuses. A
+ * filter would do the same, but kernels exist that let root alone attach one. */
+static void demand_hops(int fd, int least) {
+    setsockopt(fd, IPPROTO_IP, IP_MINTTL, &least, sizeof(least));
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &least, sizeof(least)); /* an IPv4 socket knows no such option */
+}
+
 void listener_refuse_more(struct listener *l) {
-    /* A filter that lets no packet through: who tries to connect tries again, until the socket is closed and the kernel
-     * refuses. */
-    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
-    const struct sock_fprog program = {.len = 1, .filter = &drop};
     if (l->is_foreign) return;
     l->is_refusing = true;
     remove_file(l);
-    if (l->address.kind != ADDRESS_TCP) return;
-    /* Where an ordinary user may not attach one, the queue is made as short as it can be. */
-    if (setsockopt(l->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program))) listen(l->fd, 0);
+    if (l->address.kind == ADDRESS_TCP) demand_hops(l->fd, MOST_HOPS);
 }
 
 bool listener_admit_again(struct listener *l) {
-    int ignored = 0;
     if (!l->is_refusing) return true;
     if (l->address.kind == ADDRESS_UNIX) return false;
-    if (l->address.kind == ADDRESS_TCP && setsockopt(l->fd, SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof(ignored)))
-        listen(l->fd, SOMAXCONN);
+    if (l->address.kind == ADDRESS_TCP) demand_hops(l->fd, 0);
     l->is_refusing = false;
     return true;
+}
+
+void listener_let_through(int fd) {
+    demand_hops(fd, 0);
 }
 
 void listener_free(struct listener *l, bool unlink_file) {

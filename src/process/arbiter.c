@@ -157,20 +157,22 @@ static void handle_signals(struct arbiter *a) {
 
 /* ---- the loop ---- */
 
-static int add_watched(struct pollfd *watched, int count, int fd) {
+static int add_watched(struct pollfd *watched, int count, int fd, short events) {
     if (fd < 0 || count >= WATCHED_MOST) return count;
-    watched[count] = (struct pollfd){.fd = fd, .events = POLLIN};
+    watched[count] = (struct pollfd){.fd = fd, .events = events};
     return count + 1;
 }
 
 static void wait_for_events(struct arbiter *a) {
     struct pollfd watched[WATCHED_MOST];
-    int count = add_watched(watched, add_watched(watched, 0, signals_fd()), a->links.news[0]);
-    if (a->current) count = add_watched(watched, count, a->current->template.fd);
-    if (a->candidate) count = add_watched(watched, count, a->candidate->template.fd);
-    count = add_watched(watched, count, a->sources.fd);
+    int count = add_watched(watched, 0, signals_fd(), POLLIN);
+    count = add_watched(watched, count, a->links.news[0], POLLIN);
+    count = add_watched(watched, count, a->sources.fd, POLLIN);
+    count = add_watched(watched, count, a->oom.fd, POLLPRI);
+    if (a->current) count = add_watched(watched, count, a->current->template.fd, POLLIN);
+    if (a->candidate) count = add_watched(watched, count, a->candidate->template.fd, POLLIN);
     for (struct list *l = a->leaving.next; l != &a->leaving; l = l->next)
-        count = add_watched(watched, count, CONTAINER_OF(l, struct generation, link)->template.fd);
+        count = add_watched(watched, count, CONTAINER_OF(l, struct generation, link)->template.fd, POLLIN);
 
     uint64_t now = clock_mono_ms(), wait_ms;
     a->now_ms = now;
@@ -199,9 +201,19 @@ static void reassure(struct arbiter *a) {
     }
 }
 
+/* What follows from all that was heard. */
+static void settle(struct arbiter *a) {
+    reload_advance(a);
+    seating_settle(a);
+    reload_collect(a);
+    tell_news(a);
+    reassure(a);
+}
+
 static void turn(struct arbiter *a) {
     wait_for_events(a);
     watch_note_lateness(a);
+    oom_watch_look(&a->oom, a->now_ms);
     news_hear_templates(a);
     news_read_rows(a);
     handle_signals(a);
@@ -210,11 +222,7 @@ static void turn(struct arbiter *a) {
     reload_because_of_sources(a);
     reexec_watch(a);
     recycle_check(a);
-    reload_advance(a);
-    seating_settle(a);
-    reload_collect(a);
-    tell_news(a);
-    reassure(a);
+    settle(a);
 }
 
 static bool is_over(const struct arbiter *a) {
@@ -225,9 +233,7 @@ int arbiter_loop(struct arbiter *a) {
     a->now_ms = clock_mono_ms();
     a->watchdog_ms = a->notify.watchdog_ms ? a->now_ms : CLOCK_NEVER;
     a->patience_ms = CLOCK_NEVER;
-    reload_advance(a);
-    seating_settle(a);
-    reassure(a);
+    settle(a);
     while (!is_over(a)) turn(a);
     daemon_report(&a->report_fd, a->exit_status);
     return a->exit_status;

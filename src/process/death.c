@@ -13,54 +13,75 @@
 #include <unistd.h>
 
 #define TASKS_NAMED 3
+/* The kernel counts a kill before the victim gets its signal, and a large process takes its time to die. */
+#define OOM_FRESH_MS 10000
 
-/* The path behind "0::" (v2), or behind the controller "memory" (v1), of /proc/self/cgroup. */
+static int open_events(const char *mount, const char *group, const char *file) {
+    char path[4300];
+    snprintf(path, sizeof(path), "%s%s/%s", mount, group, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) return fd;
+    /* In a container the mount may begin at our group, whatever path its host knows it by. */
+    snprintf(path, sizeof(path), "%s/%s", mount, file);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Of the group behind "0::" (v2), or behind the controller "memory" (v1), of /proc/self/cgroup. */
 static int open_memory_events(void) {
-    char line[4096], path[4200], *name;
+    char line[4096], *name;
     int fd = -1;
     FILE *groups = fopen("/proc/self/cgroup", "re");
     if (!groups) return -1;
     while (fd < 0 && fgets(line, sizeof(line), groups)) {
         line[strcspn(line, "\n")] = '\0';
-        if ((name = strstr(line, ":memory:"))) {
-            snprintf(path, sizeof(path), "/sys/fs/cgroup/memory%s/memory.oom_control", name + 8);
-            fd = open(path, O_RDONLY | O_CLOEXEC);
-            if (fd < 0) fd = open("/sys/fs/cgroup/memory/memory.oom_control", O_RDONLY | O_CLOEXEC);
-        } else if (!strncmp(line, "0::", 3)) {
-            snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.events", line + 3);
-            fd = open(path, O_RDONLY | O_CLOEXEC);
-        }
+        if ((name = strstr(line, ":memory:")))
+            fd = open_events("/sys/fs/cgroup/memory", name + 8, "memory.oom_control");
+        else if (!strncmp(line, "0::", 3)) fd = open_events("/sys/fs/cgroup", line + 3, "memory.events");
     }
     fclose(groups);
     return fd;
 }
 
-static uint64_t read_kills(int fd) {
+static bool read_kills(int fd, uint64_t *count) {
     char text[512];
-    ssize_t got = pread(fd, text, sizeof(text) - 1, 0);
-    if (got <= 0) return 0;
+    ssize_t got = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+    if (got <= 0) return false;
     text[got] = '\0';
     const char *field = strstr(text, "oom_kill ");
-    return field ? strtoull(field + 9, NULL, 10) : 0;
+    if (field) *count = strtoull(field + 9, NULL, 10);
+    return field != NULL;
 }
 
 void oom_watch_start(struct oom_watch *w) {
     *w = (struct oom_watch){.fd = open_memory_events()};
-    if (w->fd >= 0) w->count = read_kills(w->fd);
-}
-
-bool oom_watch_claim(struct oom_watch *w) {
-    if (w->fd < 0) return false;
-    uint64_t count = read_kills(w->fd);
-    if (count > w->count) w->unclaimed += count - w->count;
-    w->count = count;
-    if (!w->unclaimed) return false;
-    w->unclaimed--;
-    return true;
+    read_kills(w->fd, &w->count);
 }
 
 void oom_watch_stop(struct oom_watch *w) {
     fd_close(&w->fd);
+}
+
+void oom_watch_look(struct oom_watch *w, uint64_t now_ms) {
+    uint64_t count;
+    if (w->fd < 0) return;
+    if (!read_kills(w->fd, &count)) {
+        /* The group is gone, we live in another one: poll(2) would never sleep again. */
+        oom_watch_stop(w);
+        return;
+    }
+    if (now_ms - w->risen_ms > OOM_FRESH_MS) w->unclaimed = 0;
+    if (count > w->count) {
+        w->unclaimed += count - w->count;
+        w->risen_ms = now_ms;
+    }
+    w->count = count;
+}
+
+bool oom_watch_claim(struct oom_watch *w, uint64_t now_ms) {
+    oom_watch_look(w, now_ms);
+    if (w->fd < 0 || !w->unclaimed) return false;
+    w->unclaimed--;
+    return true;
 }
 
 static const char *verdict_text(const struct death *d, char *out, size_t size) {

@@ -33,6 +33,15 @@ static void note_fork(struct arbiter *a, struct generation *g, const struct temp
     slot_handle(s, SLOT_ON_FORKED, a->now_ms);
 }
 
+/* It may fail a generation that does not serve yet, as a failed fork of our own does. */
+static void note_failed_fork(struct arbiter *a, struct generation *g, const struct template_reply *r) {
+    struct slot *s = &a->slots[r->row % SCOREBOARD_ROWS];
+    if (s->generation != g) return;
+    log_error("the template cannot fork worker %u: %s; trying again", s->seat, strerror(r->fault));
+    slot_handle(s, SLOT_ON_FORK_FAILED, a->now_ms);
+    if (s->state == SLOT_WAITING) reload_note_failed_fork(a, g, s, s->failures);
+}
+
 /* Waiting slots are not touched: a failed fork is news to those alone that were promised a process. */
 static void cancel_promises(struct arbiter *a, const struct generation *g) {
     for (unsigned i = 0; i < a->slots_used; i++) {
@@ -53,11 +62,7 @@ void news_hear_template(struct arbiter *a, struct generation *g) {
             log_info("template (pid %d) is ready", g->template.pid);
             break;
         case TEMPLATE_FORKED: note_fork(a, g, &r); break;
-        case TEMPLATE_FORK_FAILED:
-            log_error("the template cannot fork worker %u: %s; trying again", a->slots[r.row % SCOREBOARD_ROWS].seat,
-                      strerror(r.fault));
-            slot_handle(&a->slots[r.row % SCOREBOARD_ROWS], SLOT_ON_FORK_FAILED, a->now_ms);
-            break;
+        case TEMPLATE_FORK_FAILED: note_failed_fork(a, g, &r); break;
         }
     }
     if (heard < 0) cancel_promises(a, g);

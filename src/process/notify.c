@@ -19,6 +19,13 @@ static void read_watchdog(struct notify *n) {
     if (period_us && (!pid || pid == (uint64_t)getpid())) n->watchdog_ms = period_us / 2000 ? period_us / 2000 : 1;
 }
 
+void notify_clear_environment(void) {
+    unsetenv("FDSTORE");
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+}
+
 void notify_start(struct notify *n) {
     *n = (struct notify){.fd = -1};
     const char *path = getenv("NOTIFY_SOCKET");
@@ -32,10 +39,7 @@ void notify_start(struct notify *n) {
         read_watchdog(n);
         n->stores_fds = read_number("FDSTORE") > 0;
     }
-    unsetenv("FDSTORE");
-    unsetenv("NOTIFY_SOCKET");
-    unsetenv("WATCHDOG_USEC");
-    unsetenv("WATCHDOG_PID");
+    notify_clear_environment();
 }
 
 void notify_restore_environment(const struct notify *n) {

@@ -50,17 +50,20 @@ static int failure_of(int status) {
     return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_APP ? EXIT_APP : EXIT_BOOT;
 }
 
+static bool is_unexplained_kill(int status, enum slot_verdict verdict) {
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !verdict;
+}
+
 static void bury_worker(struct arbiter *a, struct slot *s, int status) {
     news_read_row(a, s);
     const struct slot before = *s;
     struct generation *g = s->generation;
     const struct row *row = &a->board->rows[s->index];
-    bool is_unexplained_kill = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !s->verdict;
     const struct death d = {.status = status,
                             .verdict = s->verdict,
                             .settings = s->settings,
                             .was_ready = s->ready_ms != 0,
-                            .was_oom = is_unexplained_kill && oom_watch_claim(&a->oom)};
+                            .was_oom = is_unexplained_kill(status, s->verdict) && oom_watch_claim(&a->oom, a->now_ms)};
     char cause[128];
     death_describe(&d, cause, sizeof(cause));
     slot_handle(s, SLOT_ON_EXITED, a->now_ms);
@@ -77,10 +80,11 @@ static void bury_worker(struct arbiter *a, struct slot *s, int status) {
 static void bury_template(struct arbiter *a, struct generation *g, int status) {
     struct template *t = &g->template;
     const struct death d = {.status = status,
-                            .verdict = t->is_aborted ? SLOT_KILLED_BOOT_TIMEOUT : SLOT_NOT_KILLED,
+                            .verdict = t->verdict,
                             .settings = g->settings,
-                            .was_ready = t->is_ready};
-    bool is_wanted = t->due_ms != CLOCK_NEVER || t->is_ready || t->is_aborted;
+                            .was_ready = t->is_ready,
+                            .was_oom = is_unexplained_kill(status, t->verdict) && oom_watch_claim(&a->oom, a->now_ms)};
+    bool is_wanted = t->due_ms != CLOCK_NEVER || t->is_ready || t->verdict;
     bool was_ready = t->is_ready;
     char cause[128];
     death_describe(&d, cause, sizeof(cause));
@@ -88,15 +92,6 @@ static void bury_template(struct arbiter *a, struct generation *g, int status) {
     template_bury(t);
     t->due_ms = a->now_ms + slot_back_off_ms(was_ready ? 1 : t->failures);
     if (!was_ready) reload_note_failure(a, g, NULL, failure_of(status));
-}
-
-/* Somebody stopped a child, or let it go on. */
-static void note_stop(struct arbiter *a, struct slot *s, int status) {
-    if (!s) return;
-    s->stopped_ms = WIFSTOPPED(status) ? a->now_ms : 0;
-    if (s->stopped_ms)
-        log_warning("worker %u (pid %d) was stopped by SIG%s", s->seat, s->pid, sigabbrev_np(WSTOPSIG(status)));
-    else log_info("worker %u (pid %d) goes on", s->seat, s->pid);
 }
 
 static struct slot *find_slot(struct arbiter *a, pid_t pid) {
@@ -115,6 +110,27 @@ static struct generation *find_template(struct arbiter *a, pid_t pid) {
     return NULL;
 }
 
+/* A kill for memory that it explains explains no worker's. */
+static void bury_stranger(struct arbiter *a, pid_t pid, int status) {
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) oom_watch_claim(&a->oom, a->now_ms);
+    log_debug("collected process %d, which was none of ours", pid);
+}
+
+/* Somebody stopped a child, or let it go on. */
+static void note_stop(struct arbiter *a, struct slot *s, pid_t pid, int status) {
+    if (!s) {
+        if (!find_template(a, pid)) return;
+        if (WIFSTOPPED(status))
+            log_warning("template (pid %d) was stopped by SIG%s", pid, sigabbrev_np(WSTOPSIG(status)));
+        else log_info("template (pid %d) goes on", pid);
+        return;
+    }
+    s->stopped_ms = WIFSTOPPED(status) ? a->now_ms : 0;
+    if (s->stopped_ms)
+        log_warning("worker %u (pid %d) was stopped by SIG%s", s->seat, s->pid, sigabbrev_np(WSTOPSIG(status)));
+    else log_info("worker %u (pid %d) goes on", s->seat, s->pid);
+}
+
 void reaper_run(struct arbiter *a) {
     int status;
     pid_t pid;
@@ -122,10 +138,10 @@ void reaper_run(struct arbiter *a) {
     news_hear_templates(a);
     while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
         struct slot *s = find_slot(a, pid);
-        if (WIFSTOPPED(status) || WIFCONTINUED(status)) note_stop(a, s, status);
+        if (WIFSTOPPED(status) || WIFCONTINUED(status)) note_stop(a, s, pid, status);
         else if (s) bury_worker(a, s, status);
         else if ((g = find_template(a, pid))) bury_template(a, g, status);
         else if (pid == a->upgrade_pid) reexec_note_check(a, status);
-        else log_debug("collected process %d, which was none of ours", pid);
+        else bury_stranger(a, pid, status);
     }
 }

@@ -147,7 +147,8 @@ static void write_state(const struct arbiter *a, struct buf *out) {
     for (size_t i = 0; i < a->sockets.count; i++) {
         const struct listener *s = a->sockets.items[i].listener;
         buf_printf(out, "socket %d %llu %llu %d %s\n", s->fd, (unsigned long long)s->socket_dev,
-                   (unsigned long long)s->socket_ino, s->is_foreign, s->address.text);
+                   (unsigned long long)s->socket_ino, s->is_foreign + 2 * a->sockets.items[i].is_stored,
+                   s->address.text);
     }
     for (unsigned i = 0; i < a->slots_used; i++) {
         const struct slot *s = &a->slots[i];
@@ -195,8 +196,7 @@ static void execute(struct arbiter *a) {
     signals_restore(&mask);
     keep_all(a, false);
     forget_inheritance();
-    unsetenv("NOTIFY_SOCKET");
-    unsetenv("WATCHDOG_USEC");
+    notify_clear_environment();
     if (a->current->settings->chdir && chdir(a->current->settings->chdir))
         log_warning("cannot go back to '%s': %s", a->current->settings->chdir, strerror(errno));
     log_error("upgrade failed: cannot execute '%s': %s; the old command goes on", binary, strerror(fault));
@@ -240,11 +240,11 @@ static bool read_state(struct inheritance *i, struct buf *text) {
 }
 
 static void resume_socket(struct arbiter *a, const char *line) {
-    int fd, is_foreign, start = 0;
+    int fd, flags, start = 0; /* foreign, stored */
     unsigned long long dev, ino;
     char error[256];
     struct address address;
-    if (sscanf(line, "socket %d %llu %llu %d %n", &fd, &dev, &ino, &is_foreign, &start) != 4 || !start) return;
+    if (sscanf(line, "socket %d %llu %llu %d %n", &fd, &dev, &ino, &flags, &start) != 4 || !start) return;
     fd_set_cloexec(fd, true);
     struct listener *l =
         address_parse(line + start, &address) ? NULL : listener_adopt(fd, &address, error, sizeof(error));
@@ -252,10 +252,10 @@ static void resume_socket(struct arbiter *a, const char *line) {
         log_warning("lost the socket '%s' over the upgrade", line + start);
         return;
     }
-    l->is_foreign = is_foreign;
+    l->is_foreign = flags & 1;
     l->socket_dev = (dev_t)dev;
     l->socket_ino = (ino_t)ino;
-    sockets_add(&a->sockets, l, &a->current->sockets);
+    sockets_add(&a->sockets, l, flags & 2, &a->current->sockets);
 }
 
 static void resume_slot(struct arbiter *a, const char *line) {

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#define FORKS_TRIED 5 /* at the first start, which takes some three seconds: a shortage may pass */
+
 /* ---- begin ---- */
 
 static void end_reload(struct arbiter *a) {
@@ -201,6 +203,10 @@ void reload_note_failure(struct arbiter *a, struct generation *g, const struct s
     log_error("the application cannot be loaded; waiting for a change of its source");
     g->phase = GENERATION_DORMANT;
     seating_clear(a, g, SLOT_ON_STOP);
+}
+
+void reload_note_failed_fork(struct arbiter *a, struct generation *g, const struct slot *s, unsigned failures) {
+    if (g == a->candidate || failures >= FORKS_TRIED) reload_note_failure(a, g, s, EXIT_BOOT);
 }
 
 static void advance(struct arbiter *a, struct generation *g) {

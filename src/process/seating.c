@@ -126,7 +126,7 @@ static bool can_spawn(struct arbiter *a, struct generation *g) {
     if (t->pid == 0 && t->fd < 0 && a->now_ms >= t->due_ms && g->phase >= GENERATION_LOADING &&
         g->phase < GENERATION_LEAVING) {
         spawn_template(a, g);
-        if (t->pid == 0) reload_note_failure(a, g, NULL, EXIT_BOOT);
+        if (t->pid == 0) reload_note_failed_fork(a, g, NULL, t->failures);
     }
     return false;
 }
@@ -136,7 +136,7 @@ static void spawn_due(struct arbiter *a, struct generation *g) {
         if (s->generation != g || s->state != SLOT_WAITING || s->due_ms > a->now_ms) continue;
         spawn_worker(a, s);
         if (s->state != SLOT_WAITING) continue;
-        reload_note_failure(a, g, s, EXIT_BOOT);
+        reload_note_failed_fork(a, g, s, s->failures);
         if (g->phase == GENERATION_LEAVING) return;
     }
 }

@@ -34,6 +34,11 @@ static void wait_turn(struct slot *s, uint64_t now_ms) {
 }
 
 static void await_template(struct slot *s, uint64_t now_ms) {
+    s->due_ms = deadline(now_ms, s->settings->boot_timeout);
+}
+
+/* The template owes an answer, or its end. */
+static void await_end_of_template(struct slot *s, uint64_t now_ms) {
     (void)now_ms;
     s->due_ms = CLOCK_NEVER;
 }
@@ -152,9 +157,11 @@ static const struct cell table[SLOT_STATES][SLOT_EVENTS] =
                 [SLOT_ON_FORK_FAILED] = {back_off, SLOT_WAITING},
                 [SLOT_ON_RETIRE] = {give_up_seat, SLOT_CANCELLED},
                 [SLOT_ON_STOP] = {give_up_seat, SLOT_CANCELLED},
+                [SLOT_ON_DUE] = {await_end_of_template, SLOT_FORKING},
             },
         [SLOT_CANCELLED] =
             {
+                [SLOT_ON_DUE] = {await_end_of_template, SLOT_CANCELLED},
                 [SLOT_ON_FORKED] = {kill_stopped, SLOT_DYING},
                 [SLOT_ON_FORK_FAILED] = {vacate, SLOT_EMPTY},
             },

@@ -14,29 +14,39 @@
 #include <unistd.h>
 
 #define FIRST_INHERITED_FD 3 /* SD_LISTEN_FDS_START */
+#define STORED_PREFIX      "listener-"
 
 void sockets_init(struct sockets *s) {
     *s = (struct sockets){0};
 }
 
 void sockets_forget(struct sockets *s) {
+    for (size_t i = 0; i < s->inherited_count; i++) mem_free(s->inherited[i].stored_name);
     mem_free(s->items);
     mem_free(s->inherited);
     sockets_init(s);
 }
 
-void sockets_add_inherited(struct sockets *s, int fd) {
-    s->inherited = mem_realloc(s->inherited, (s->inherited_count + 1) * sizeof(int));
-    s->inherited[s->inherited_count++] = fd;
+void sockets_add_inherited(struct sockets *s, int fd, const char *name) {
+    bool is_stored = name && !strncmp(name, STORED_PREFIX, strlen(STORED_PREFIX));
+    s->inherited = mem_realloc(s->inherited, (s->inherited_count + 1) * sizeof(*s->inherited));
+    s->inherited[s->inherited_count++] =
+        (struct inherited_socket){.fd = fd, .stored_name = is_stored ? mem_strdup(name) : NULL};
     fd_set_cloexec(fd, true);
 }
 
 void sockets_inherit(struct sockets *s) {
-    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
     uint64_t wanted_pid, n = 0;
     if (pid && count && slice_to_u64(slice_of(pid), &wanted_pid) && wanted_pid == (uint64_t)getpid() &&
-        slice_to_u64(slice_of(count), &n) && n <= 1024)
-        for (uint64_t i = 0; i < n; i++) sockets_add_inherited(s, FIRST_INHERITED_FD + (int)i);
+        slice_to_u64(slice_of(count), &n) && n <= 1024) {
+        struct slice rest = slice_of(names ? names : ""), name;
+        for (uint64_t i = 0; i < n; i++) {
+            char *copy = slice_next(&rest, ':', &name) ? mem_strndup(name.data, name.len) : NULL;
+            sockets_add_inherited(s, FIRST_INHERITED_FD + (int)i, copy);
+            mem_free(copy);
+        }
+    }
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
@@ -49,16 +59,13 @@ static struct shared_socket *find_shared(struct sockets *s, const struct address
     return NULL;
 }
 
-/* The inherited descriptor that is bound to the address, marked as taken; -1 if there is none. */
-static int take_inherited(struct sockets *s, const struct address *a) {
+/* The one that is bound to the address; NULL if there is none. */
+static struct inherited_socket *find_inherited(const struct sockets *s, const struct address *a) {
     for (size_t i = 0; i < s->inherited_count; i++) {
-        int fd = s->inherited[i];
-        bool is_meant = a->kind == ADDRESS_FD ? fd == a->fd : fd >= 0 && listener_is_bound_to(fd, a);
-        if (!is_meant) continue;
-        s->inherited[i] = -1;
-        return fd;
+        int fd = s->inherited[i].fd;
+        if (a->kind == ADDRESS_FD ? fd == a->fd : fd >= 0 && listener_is_bound_to(fd, a)) return &s->inherited[i];
     }
-    return -1;
+    return NULL;
 }
 
 static struct shared_socket *add_shared(struct sockets *s, struct listener *l) {
@@ -80,8 +87,10 @@ static void join_set(struct socket_set *set, struct shared_socket *shared) {
     set->items[set->count++] = shared->listener;
 }
 
-void sockets_add(struct sockets *s, struct listener *l, struct socket_set *set) {
-    join_set(set, add_shared(s, l));
+void sockets_add(struct sockets *s, struct listener *l, bool is_stored, struct socket_set *set) {
+    struct shared_socket *shared = add_shared(s, l);
+    shared->is_stored = is_stored;
+    join_set(set, shared);
 }
 
 /* Unless they are given, owner and group of socket files are those that workers run as. */
@@ -103,10 +112,13 @@ static int use_address(struct sockets *s, const struct address *a, const struct 
     const struct listener_options wanted = socket_options(settings, patience_ms);
     struct shared_socket *shared = find_shared(s, a);
     if (!shared) {
-        int fd = take_inherited(s, a);
-        struct listener *l = fd >= 0 ? listener_adopt(fd, a, error, size) : listener_open(a, &wanted, error, size);
+        struct inherited_socket *inherited = find_inherited(s, a);
+        struct listener *l =
+            inherited ? listener_adopt(inherited->fd, a, error, size) : listener_open(a, &wanted, error, size);
+        if (inherited) inherited->fd = -1;
         if (!l) return -1;
         shared = add_shared(s, l);
+        shared->is_stored = inherited && inherited->stored_name;
     }
     join_set(set, shared);
     return 0;
@@ -118,14 +130,14 @@ static bool is_default_bind(const struct settings *settings) {
 
 static bool has_inherited(const struct sockets *s) {
     for (size_t i = 0; i < s->inherited_count; i++)
-        if (s->inherited[i] >= 0) return true;
+        if (s->inherited[i].fd >= 0) return true;
     return false;
 }
 
 static int use_all_inherited(struct sockets *s, const struct settings *settings, struct socket_set *set, char *error,
                              size_t size) {
     for (size_t i = 0; i < s->inherited_count; i++) {
-        struct address a = {.kind = ADDRESS_FD, .fd = s->inherited[i]};
+        struct address a = {.kind = ADDRESS_FD, .fd = s->inherited[i].fd};
         if (a.fd < 0) continue;
         snprintf(a.text, sizeof(a.text), "fd://%d", a.fd);
         if (use_address(s, &a, settings, 0, set, error, size)) return -1;
@@ -168,7 +180,7 @@ int sockets_open(struct sockets *s, const struct settings *settings, unsigned pa
 
 /* A name that the manager accepts: no colon, no slash to be careful. */
 static void write_name(const struct listener *l, char *out, size_t size) {
-    snprintf(out, size, "listener-%s", l->address.text);
+    snprintf(out, size, STORED_PREFIX "%s", l->address.text);
     for (char *p = out; *p; p++)
         if (*p == ':' || *p == '/') *p = '-';
 }
@@ -177,7 +189,7 @@ void sockets_store(struct sockets *s) {
     char name[160];
     for (size_t i = 0; s->keeper && i < s->count; i++) {
         struct shared_socket *shared = &s->items[i];
-        if (shared->is_stored) continue;
+        if (shared->is_stored || shared->listener->is_foreign) continue;
         write_name(shared->listener, name, sizeof(name));
         notify_store_fd(s->keeper, shared->listener->fd, name);
         shared->is_stored = true;
@@ -191,6 +203,21 @@ static void forget_stored(const struct sockets *s, const struct shared_socket *s
     if (!s->keeper || !shared->is_stored) return;
     write_name(shared->listener, name, sizeof(name));
     notify_send(s->keeper, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+}
+
+void sockets_give_back(struct sockets *s) {
+    for (size_t i = 0; i < s->inherited_count; i++) {
+        struct inherited_socket *unused = &s->inherited[i];
+        if (unused->fd < 0) continue;
+        if (!unused->stored_name) {
+            log_warning("nobody answers at the socket that came as descriptor %d: bind does not name its address",
+                        unused->fd);
+            continue;
+        }
+        log_info("the stored socket '%s' is given back: bind no longer names its address", unused->stored_name);
+        if (s->keeper) notify_send(s->keeper, "FDSTOREREMOVE=1\nFDNAME=%s", unused->stored_name);
+        fd_close(&unused->fd);
+    }
 }
 
 void sockets_release(struct sockets *s, struct socket_set *set, bool unlink_files) {
@@ -233,5 +260,5 @@ bool socket_set_is_within(const struct socket_set *a, const struct socket_set *b
 void sockets_close_others(struct sockets *s, const struct socket_set *set) {
     for (size_t i = 0; i < s->count; i++)
         if (!has(set, s->items[i].listener)) fd_close(&s->items[i].listener->fd);
-    for (size_t i = 0; i < s->inherited_count; i++) fd_close(&s->inherited[i]);
+    for (size_t i = 0; i < s->inherited_count; i++) fd_close(&s->inherited[i].fd);
 }

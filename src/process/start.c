@@ -111,11 +111,12 @@ static void warn_of_backlog(const struct settings *s) {
                     most);
 }
 
-static void announce(const struct arbiter *a) {
+static void announce(struct arbiter *a) {
     const struct generation *g = a->current;
     log_info("cserve " CSERVE_VERSION " starts: %u workers, %d threads each, for %s", g->seats, g->settings->threads,
              generation_name(g));
     socket_set_announce(&g->sockets, NULL);
+    sockets_give_back(&a->sockets);
     warn_of_backlog(g->settings);
 }
 

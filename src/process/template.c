@@ -30,6 +30,13 @@ int template_hear(struct template *t, struct template_reply *reply) {
     return -1;
 }
 
+void template_abort(struct template *t, enum slot_verdict verdict, uint64_t now_ms) {
+    t->is_ready = false;
+    t->verdict = verdict;
+    t->due_ms = now_ms + SLOT_ABORT_GRACE_MS;
+    if (t->pid > 0) kill(t->pid, SIGABRT);
+}
+
 void template_kill(struct template *t) {
     t->is_ready = false;
     t->due_ms = CLOCK_NEVER;
@@ -38,7 +45,8 @@ void template_kill(struct template *t) {
 
 void template_bury(struct template *t) {
     t->pid = 0;
-    t->is_ready = t->is_aborted = false;
+    t->is_ready = false;
+    t->verdict = SLOT_NOT_KILLED;
 }
 
 bool template_exists(const struct template *t) {

@@ -77,9 +77,20 @@ static void retire_hung(struct arbiter *a, struct slot *s) {
     s->recycling = SLOT_RECYCLE_HUNG;
 }
 
+/* One that everybody waits for: its end frees those whom it owes a process. */
+static void abort_hung_template(struct arbiter *a, const struct slot *s) {
+    struct template *t = &s->generation->template;
+    if (t->pid <= 0 || !t->is_ready) return;
+    log_error("template (pid %d) has not forked worker %u within boot_timeout, %.0f s; aborting it", t->pid, s->seat,
+              (double)s->settings->boot_timeout / 1000);
+    template_abort(t, SLOT_KILLED_TIMEOUT, a->now_ms);
+}
+
 static void act_on_due(struct arbiter *a, struct slot *s) {
     char tasks[512];
     switch (s->state) {
+    case SLOT_FORKING:
+    case SLOT_CANCELLED: abort_hung_template(a, s); break;
     case SLOT_STARTING:
         log_error("worker %u (pid %d) is not ready within boot_timeout, %.0f s; aborting it", s->seat, s->pid,
                   (double)s->settings->boot_timeout / 1000);
@@ -109,16 +120,14 @@ static bool is_hung(const struct arbiter *a, const struct slot *s) {
 static void watch_template(struct arbiter *a, struct generation *g) {
     struct template *t = &g->template;
     if (t->pid <= 0 || t->is_ready || t->due_ms > a->now_ms) return;
-    if (t->is_aborted) {
+    if (t->verdict) {
         t->due_ms = CLOCK_NEVER;
         kill(t->pid, SIGKILL);
         return;
     }
     log_error("template (pid %d) is not ready within boot_timeout, %.0f s; aborting it", t->pid,
               (double)g->settings->boot_timeout / 1000);
-    t->is_aborted = true;
-    t->due_ms = a->now_ms + SLOT_ABORT_GRACE_MS;
-    kill(t->pid, SIGABRT);
+    template_abort(t, SLOT_KILLED_BOOT_TIMEOUT, a->now_ms);
 }
 
 void watch_deadlines(struct arbiter *a) {

@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,65 @@ def test_the_access_log_has_the_line_that_the_dead_request_never_wrote(cserve):
         with pytest.raises((ProtocolError, ConnectionResetError)):
             c.response()
     until(lambda: re.search(r'"GET /exit\?code=5 HTTP/1\.1" 502 ', server.stdout()), server.stdout)
+
+
+GREEDY = '''
+import subprocess, sys
+EAT = 'x = []\\nwhile True: x.append(bytearray(b"x" * 1000000))'
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/export':
+        exec(EAT)
+    if environ['PATH_INFO'] == '/child':
+        subprocess.run([sys.executable, '-c', EAT])
+    start_response('200 OK', [])
+    return [b'ok']
+'''
+
+
+@pytest.fixture
+def small_group():
+    """The procs file of a control group with little memory."""
+    group, limit = _memory_group()
+    group = group / f'cserve-test-{os.getpid()}'
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip('no right to make a control group')
+    try:
+        (group / limit).write_text(str(150 << 20))
+        for swap in ('memory.memsw.limit_in_bytes', 'memory.swap.max'):
+            if (group / swap).exists():
+                (group / swap).write_text('0' if swap.endswith('max') else str(150 << 20))
+    except OSError:
+        group.rmdir()
+        pytest.skip('no right to limit a control group')
+    yield group / 'cgroup.procs'
+    until(lambda: not (group / 'cgroup.procs').read_text(), 'the end of all')
+    group.rmdir()
+
+
+def _memory_group():
+    for line in Path('/proc/self/cgroup').read_text().splitlines():
+        _, controllers, path = line.split(':', 2)
+        if 'memory' in controllers.split(','):
+            return Path('/sys/fs/cgroup/memory' + path), 'memory.limit_in_bytes'
+    return Path('/sys/fs/cgroup' + path), 'memory.max'
+
+
+@pytest.mark.root
+def test_the_kernels_kills_for_memory_are_told_from_others(small_group, cserve, sanitized):
+    if sanitized:
+        pytest.skip('a sanitizer takes more memory than there is')
+    server = cserve(app=GREEDY, preexec=lambda: small_group.write_text(str(os.getpid())), settings={'timeout': '0'})
+    pid = server.workers()[0]
+    with server.connect() as c:
+        c.send(request('/export'))
+        server.wait_for_log(rf'worker 1 \(pid {pid}\) killed by the kernel for memory while in the application: GET /export, \d+\.\d s; starting another',
+                            deadline=30 * SLOW)
+    other = server.wait_workers(1, without=[pid])[0]
+    server.wait_for_log(rf'pid {other}\) is ready')
+    server.signal(signal.SIGKILL, other)
+    server.wait_for_log(rf'worker 1 \(pid {other}\) killed by SIGKILL')
 
 
 def test_workers_that_die_young_come_back_with_back_off(cserve):

@@ -1,4 +1,5 @@
 """System calls that fail, made to fail by strace: the arbiter survives each, workers serve on as soon as they can."""
+import contextlib
 import os
 import re
 import shutil
@@ -23,11 +24,13 @@ def tracer_of(pid):
 class Fault:
     """While the context lasts, these system calls of the process fail that way."""
 
-    def __init__(self, pid, calls, error, when='', path=None):
+    def __init__(self, pid, calls, error, when='', path=None, children=False):
         self.pid = pid
         self.command = ['strace', '-qq', '-o', '/dev/null', '-p', str(pid), '-e', f'trace={calls}', '-e', f'inject={calls}:error={error}{when}']
         if path:
             self.command += ['-P', str(path)]
+        if children:
+            self.command += ['-f']
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -125,6 +128,53 @@ def test_the_arbiter_reloads_while_everything_fails(cserve, calls, error, saniti
     mark = server.log_mark()
     server.signal(signal.SIGHUP)
     server.wait_for_log('reloaded', since=mark, deadline=20 * SLOW)
+    assert answers(server)
+
+
+CALLS = {'fork': 'clone,clone3,fork,vfork', 'pipe': 'pipe,pipe2', 'mmap': 'mmap', 'accept': 'accept,accept4', 'write': 'write,writev,pwrite64'}
+
+
+@pytest.mark.parametrize('error', ['EAGAIN', 'EMFILE', 'ENOMEM', 'ENOSPC', 'EIO'])
+@pytest.mark.parametrize('call', CALLS)
+def test_whatever_fails_the_arbiter_survives(cserve, call, error, sanitized):
+    """A reload, a death, another worker, a rotation, while the call fails in the arbiter and in whatever it starts. Then all is well again."""
+    if sanitized and call == 'mmap':
+        pytest.skip('a sanitizer cannot live without mmap')
+    server = cserve(app='def application(environ, start_response):\n    start_response("200 OK", [])\n    return [b"ok"]\n',
+                    workers=2, settings={'boot_timeout': '2', 'accesslog': 'access.txt', 'errorlog': 'error.txt'}, wait=False)
+    until(lambda: answers(server) and len(server.workers()) == 2, 'the start', 20 * SLOW)
+    old = server.workers()
+    with Fault(server.pid, CALLS[call], error, children=True):
+        server.signal(signal.SIGHUP)
+        stays(server.is_running, 'the arbiter', 0.5)
+        with contextlib.suppress(ProcessLookupError):  # the reload may have worked
+            server.signal(signal.SIGKILL, old[0])
+        server.signal(signal.SIGTTIN)
+        server.signal(signal.SIGUSR1)
+        stays(server.is_running, 'the arbiter', 0.5)
+        assert call == 'accept' or answers(server), 'the worker that nothing happened to'
+    log = server.directory / 'error.txt'
+    size = log.stat().st_size
+    server.signal(signal.SIGHUP)
+    until(lambda: 'reloaded' in log.read_text()[size:], lambda: f'a reload in {log.read_text()}', 30 * SLOW)
+    until(lambda: answers(server) and len(server.workers()) in (2, 3), 'workers')  # a TTIN may be lost with the write of the self-pipe
+
+
+@pytest.mark.parametrize('calls, error, status', [('pipe2', 'EMFILE', 3), ('socketpair', 'EMFILE', 3), ('socket', 'EMFILE', 1), ('clone,clone3', 'EAGAIN', 3),
+                                                  ('listen', 'EADDRINUSE', 1), ('bind', 'EACCES', 1)])
+def test_a_start_that_a_system_call_fails_ends_with_a_reason(cserve, calls, error, status):
+    server = cserve(workers=2, start=False, prefix=['strace', '-qq', '-o', '/dev/null', '-e', f'trace={calls}', '-e', f'inject={calls}:error={error}'])
+    assert server.run_to_end() == status
+    assert re.search(r'cserve: cannot|no worker can start; giving up', server.log())
+    server.assert_nothing_left()
+
+
+@pytest.mark.parametrize('preload', [False, True], ids=['direct', 'preload'])
+def test_a_start_waits_for_a_shortage_of_processes_to_pass(cserve, preload):
+    server = cserve(workers=2, settings={'preload_app': preload}, wait=False,
+                    prefix=['strace', '-D', '-qq', '-o', '/dev/null', '-e', 'trace=clone,clone3', '-e', 'inject=clone,clone3:error=EAGAIN:when=1..2'])
+    server.wait_for_log('cannot fork', deadline=20 * SLOW)
+    server.wait_for_log('ready: [12] workers serve', deadline=20 * SLOW)
     assert answers(server)
 
 

@@ -1,8 +1,11 @@
 """The bad days: reloads, broken deploys, stops, upgrades and recycling under load, with every request accounted for."""
+import errno
 import os
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -128,14 +131,12 @@ def test_signals_are_served_while_the_canary_hangs(cserve):
 
 def test_a_stop_under_load_cuts_nothing(cserve):
     server = cserve(workers=2)
-    load = Load(server.address, MIXED, slow_seconds=0.5, allowed=('answered', 'raced', 'refused', 'cut'))
+    load = Load(server.address, MIXED, slow_seconds=0.5, allowed=('answered', 'raced', 'refused'))
     with load:
         until(lambda: load.counts['answered'] > 20, 'load')
         server.signal(signal.SIGTERM)
         assert server.wait_exit() == 0
     assert load.counts['refused'] > 0
-    # The kernel may complete a connection between the last accept and the close of the listener: a matter of microseconds.
-    assert load.counts['cut'] <= 1, str(load)
 
 
 def test_what_waits_in_the_kernel_when_term_comes_is_answered(cserve):
@@ -152,6 +153,26 @@ def test_what_waits_in_the_kernel_when_term_comes_is_answered(cserve):
         c.close()
     clients[0].close()
     assert server.wait_exit() == 0
+
+
+def test_who_connects_during_a_stop_is_refused_not_cut(cserve):
+    """And a connection that was half made when TERM came, which is what packets with the most hops to live look like, is answered."""
+    server = cserve(workers=1)
+    with server.begin('/sleep?s=1') as running, socket.socket() as late, socket.socket() as half_made:
+        server.signal(signal.SIGTERM)
+        server.wait_for_log('SIGTERM: stopping')
+        late.setblocking(False)
+        late.connect_ex(server.address)
+        half_made.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+        half_made.settimeout(10 * SLOW)
+        half_made.connect(server.address)
+        half_made.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 64)
+        half_made.sendall(request('/id?n=7'))
+        assert not select.select([], [late], [], 0.1)[1], 'connected'
+        assert running.response().status == 200
+        assert half_made.recv(1000).startswith(b'HTTP/1.1 200')
+        assert server.wait_exit() == 0
+        until(lambda: late.connect_ex(server.address) == errno.ECONNREFUSED, 'the refusal', 10 * SLOW)
 
 
 def test_the_pidfile_stays_until_the_end_of_a_stop(cserve):

@@ -1,4 +1,5 @@
 """How the processes look from outside: titles, daemon, pidfile, users, directories."""
+import grp
 import json
 import os
 import pwd
@@ -216,6 +217,16 @@ def test_the_user_alone_brings_its_group(cserve):
     seen = identity(server)
     assert seen['uid'] == [pwd.getpwnam('nobody').pw_uid] * 3
     assert 0 not in seen['groups']
+
+
+@pytest.mark.root
+@pytest.mark.parametrize('asked', ['user', 'user and group'])
+def test_supplementary_groups_are_set_whenever_the_user_is(cserve, asked):
+    members = [pwd.getpwnam(name) for g in grp.getgrall() for name in g.gr_mem if name not in ('root', '') and name in {p.pw_name for p in pwd.getpwall()}]
+    user = members[0] if members else pwd.getpwnam('nobody')  # one that has some, if the machine has one
+    settings = {'user': user.pw_name} if asked == 'user' else {'user': user.pw_name, 'group': str(user.pw_gid)}
+    server = cserve(app=IDENTITY, settings=settings)
+    assert set(identity(server)['groups']) == set(os.getgrouplist(user.pw_name, user.pw_gid))
 
 
 @pytest.mark.root

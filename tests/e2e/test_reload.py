@@ -301,3 +301,34 @@ def test_a_template_that_dies_is_replaced(cserve):
     server.signal(signal.SIGKILL, old[0])
     server.wait_workers(2, without=old[:1])
     assert served(server) == 'one'
+
+
+def test_a_template_that_hangs_is_replaced(cserve):
+    """It has imported long ago, and is asked for a worker that never comes."""
+    server = cserve(app=version('one'), workers=2, settings={'preload_app': True, 'boot_timeout': '1'})
+    template, old = server.template(), server.workers()
+    server.signal(signal.SIGSTOP, template)
+    server.wait_for_log(rf'template \(pid {template}\) was stopped by SIGSTOP')
+    server.signal(signal.SIGKILL, old[0])
+    server.wait_for_log(rf'template \(pid {template}\) has not forked worker 1 within boot_timeout, 1 s; aborting it')
+    server.wait_for_log(rf'template \(pid {template}\) killed by cserve: timeout')
+    server.wait_workers(2, without=old[:1], deadline=20 * SLOW)
+    assert server.template() != template
+    assert served(server) == 'one'
+
+
+def test_a_template_that_cannot_fork_for_a_reload_rolls_back(cserve):
+    server = cserve(app=version('one'), workers=2, settings={'preload_app': True, 'boot_timeout': '1', 'hooks': 'myhooks'}, start=False)
+    hooks = 'def pre_fork(server, worker):\n    import time\n    time.sleep({})\n'
+    server.write_app(hooks.format(0), 'myhooks.py')
+    server.start()
+    old = server.workers()
+    server.write_app(hooks.format(60), 'myhooks.py')
+    server.signal(signal.SIGHUP)
+    server.wait_for_log('has not forked worker 1 within boot_timeout')
+    assert 'in pre_fork' in server.wait_for_log(r'(?s)myhooks\.py.*?reload failed: a worker cannot start').group(0)
+    assert server.workers() == old and served(server) == 'one'
+    server.write_app(hooks.format(0), 'myhooks.py')
+    server.signal(signal.SIGHUP)
+    server.wait_workers(2, without=old, deadline=20 * SLOW)
+    assert served(server) == 'one'

@@ -307,6 +307,29 @@ def test_as_process_1_workers_die_with_it(contained):
     server.process.wait(10 * SLOW)
 
 
+@pytest.mark.root
+def test_a_read_only_root_without_home(cserve, need):
+    """As containers are run: it serves, and what needs a place to write says which setting names one."""
+    tool = need('unshare')
+    freeze = 'mount --make-rprivate / && mount --rbind / {0} && mount -o remount,bind,ro {0} && exec chroot {0} "$@"'
+    server = cserve(start=False, workers=2, settings={'spool_dir': '/'}, env={'HOME': None, 'USER': None})
+    root = server.directory / 'root'
+    root.mkdir()
+    server.prefix = [tool, '--mount', '/bin/sh', '-c', freeze.format(root), 'sh']
+    if os.system(f"{tool} --mount /bin/sh -c '{freeze.format(root)}' sh true 2>/dev/null") != 0:
+        pytest.skip('no right to make a read-only root')
+    assert server.run_to_end() == 1
+    assert "cannot write to spool_dir '/': Read-only file system" in server.log()
+    server.write_ini(spool_dir='/dev/shm')
+    server.start()
+    assert server.get('/').status == 200
+    assert server.get('/digest', method='POST', body=b'x' * 500000).status == 200
+    old = server.workers()
+    server.signal(signal.SIGHUP)
+    server.wait_workers(2, without=old)
+    assert server.get('/').status == 200
+
+
 def test_listeners_go_to_the_managers_store(managed):
     server, manager = managed({'FDSTORE': '16'})
     server.start()

@@ -46,6 +46,16 @@ def test_term_answers_what_was_accepted(cserve):
     assert server.wait_exit() == 0
 
 
+def test_a_client_that_never_closes_does_not_hold_up_a_stop(cserve):
+    """It has its answer and was told that the connection closes; graceful_timeout is for requests."""
+    server = cserve(settings={'graceful_timeout': '60'})
+    with server.begin('/sleep?s=0.3') as c, server.connect() as silent:
+        server.signal(signal.SIGTERM)
+        assert c.response().status == 200
+        assert server.wait_exit(30 * SLOW) == 0
+        assert silent and 'graceful_timeout, ' not in server.log()
+
+
 @pytest.mark.parametrize('name', ['INT', 'QUIT'])
 def test_quick_stop_waits_for_nobody(cserve, name):
     server = cserve(workers=2)

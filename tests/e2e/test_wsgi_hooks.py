@@ -1,4 +1,6 @@
 """The hooks module."""
+import signal
+
 import pytest
 
 pytestmark = pytest.mark.core
@@ -15,6 +17,9 @@ def post_fork(server, worker):
 
 def post_worker_init(worker):
     worker.log.info('hook post_worker_init %(name)s', {'name': worker.cfg.wsgi_app})
+
+def worker_int(worker):
+    worker.log.info('hook worker_int %d', worker.pid)
 
 def worker_exit(server, worker):
     server.log.warning('hook worker_exit', exc_info=True)
@@ -55,6 +60,15 @@ def test_hooks_of_a_worker(cserve):
                   'hook post_request /error /error 500 Internal Server Error 500', 'hook worker_exit'):
         assert words in log, words
     assert 'hook on_starting' not in log
+
+
+def test_worker_int_runs_when_a_worker_is_interrupted(cserve):
+    server = start(cserve).start()
+    old = server.workers()
+    server.signal(signal.SIGINT, old[0])
+    server.wait_for_log(f'hook worker_int {old[0]}')
+    server.wait_for_log('hook worker_exit')
+    server.wait_workers(1, without=old)
 
 
 def test_hooks_of_a_template(cserve):

@@ -10,14 +10,16 @@ Each request carries a number of its own and ends in exactly one of these column
                  RFC 9112, 9.3.1); counted, then sent again under a new number
     cut          the connection ended or was reset within the request, and it was not the race above
     late         no answer in time
+    abandoned    the client itself was killed: it reset the connection within the request
 
-so that sent = answered + wrong + refused + raced + cut + late, always. Kinds of clients:
+so that sent = answered + wrong + refused + raced + cut + late + abandoned, always. Kinds of clients:
 
     close    a connection per request
     keep     kept alive
     post     kept alive, with a body that the server must have read whole
     slow     a connection per request that runs for --slow seconds in the application
     pipe     pipelined, four at a time, kept alive
+    quit     as slow, but dies at some moment of its request
 
 The application under test answers /id?n=N with "N LENGTH-OF-BODY PID" (tests/e2e/apps/standard.py does).
 
@@ -28,13 +30,15 @@ import collections
 import errno
 import itertools
 import json
+import random
 import selectors
 import socket
+import struct
 import sys
 import threading
 import time
 
-COLUMNS = ('answered', 'wrong', 'refused', 'raced', 'cut', 'late')
+COLUMNS = ('answered', 'wrong', 'refused', 'raced', 'cut', 'late', 'abandoned')
 BODY = b'x' * 2000
 PIPELINED = 4
 
@@ -52,18 +56,19 @@ class Client:
         self.deadline = 0.0
         self.is_connecting = False
         self.again_at = 0.0                 # the end of a pause, 0: none
+        self.quits_at = 0.0                 # kind quit: when it dies
 
     # ---- sending ----
 
     def request(self, number):
         path = f'/id?n={number}'
-        if self.kind == 'slow':
+        if self.kind in ('slow', 'quit'):
             path += f'&s={self.load.slow_seconds}'
         method, body, fields = 'GET', b'', 'Host: load\r\n'
         if self.kind == 'post':
             method, body = 'POST', BODY
             fields += f'Content-Length: {len(BODY)}\r\n'
-        if self.kind in ('close', 'slow'):
+        if self.kind in ('close', 'slow', 'quit'):
             fields += 'Connection: close\r\n'
         return f'{method} {path} HTTP/1.1\r\n{fields}\r\n'.encode() + body
 
@@ -78,6 +83,7 @@ class Client:
         self.waiting.extend(numbers)
         self.unsent += b''.join(self.request(n) for n in numbers)
         self.deadline = time.monotonic() + self.load.patience
+        self.quits_at = time.monotonic() + random.uniform(0, 1.5 * self.load.slow_seconds)
         if not self.is_connecting:
             self.write()
 
@@ -92,6 +98,8 @@ class Client:
         family = socket.AF_UNIX if isinstance(self.load.address, str) else socket.AF_INET6 if ':' in self.load.address[0] else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.setblocking(False)
+        if self.kind == 'quit':
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))  # its end is a reset
         address = self.load.address
         if isinstance(address, str) and address.startswith('@'):
             address = '\0' + address[1:]
@@ -214,6 +222,9 @@ class Client:
     def on_tick(self, now):
         if self.waiting and now > self.deadline:
             self.lose('late', f'{self.kind} request {self.waiting[0]}')
+        elif self.waiting and self.kind == 'quit' and now > self.quits_at:
+            self.again_at = now + self.load.slow_seconds  # the application goes on with it: no more than one at a time
+            self.lose('abandoned', None)
         elif not self.waiting and not self.load.is_stopping and now >= self.again_at:
             self.again_at = 0.0
             self.begin()
@@ -222,7 +233,7 @@ class Client:
 class Load:
     """Clients in a thread of their own; a context. Leaving it waits for the answers under way."""
 
-    def __init__(self, address, clients, *, slow_seconds=1.0, patience=20.0, pause=0.0, allowed=('answered', 'raced')):
+    def __init__(self, address, clients, *, slow_seconds=1.0, patience=20.0, pause=0.0, allowed=('answered', 'raced', 'abandoned')):
         self.address, self.slow_seconds, self.patience, self.allowed = address, slow_seconds, patience, allowed
         self.pause = pause          # of each client between an answer and its next request
         self.losses = []            # (when, column, reason) of what is not allowed

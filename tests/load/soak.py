@@ -4,20 +4,25 @@
     soak.py --minutes 30 [--binary build/cserve]
 
 Each turn picks one: a good reload, a broken deploy, bad settings, kill -9 or -SEGV of a worker, -STOP and -CONT, one worker more or less, an upgrade in
-place, a log rotation, a hung request, a template killed. At the end the books must balance:
+place, one to a broken binary, a log rotation, a hung request, a template killed; some clients die all the time. At the end the books must balance:
 
-- every request is answered, or lost within moments of a kill of ours, and never more of them than clients were there;
+- requests sent = answered + those whose client died + those that were lost when a worker died, and never more of these than its clients had under way;
+- the log has a death for each worker that we killed, with its cause, and none that was not our doing;
 - no zombie, no process too many, no leaked descriptor, flat memory in the arbiter; a clean stop.
 
-Prints the figures as JSON; exit status 0 if all is well."""
+Prints a line a minute, and the figures at the end as JSON; exit status 0 if all is well."""
 import argparse
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import sys
 import tempfile
 import time
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -27,23 +32,37 @@ from load import Load  # noqa: E402
 from support import procfs, server as servers  # noqa: E402
 from support.wait import until  # noqa: E402
 
-CLIENTS = {'close': 2, 'keep': 6, 'post': 3, 'slow': 2, 'pipe': 2}
-SLOW_SECONDS = 0.5
-AFTERMATH = 4.0  # seconds behind a kill in which a loss may be its doing: timeout, and what a request takes
+CLIENTS = {'close': 2, 'keep': 6, 'post': 3, 'slow': 2, 'pipe': 2, 'quit': 1}
+SLOW_SECONDS = 0.2
+AFTERMATH = 2.0  # seconds between the log's line of a death and the losses that it explains: a busy machine's hesitation
 TIMEOUT = 3
+BROKEN_BINARIES = [b'#!/bin/sh\nexit 1\n', b'no program at all', b'']
+DEATH = re.compile(r'^\[([^]]+)\] \[master \d+\] \[\w+\] worker \d+ \(pid (\d+)\) (killed by (?:cserve: [^;\n]*?|SIG\w+|the kernel for memory))'
+                   r'(?:, core dumped)?(?: before it was ready)?(?: while in the application: [^\n]*?)?(?:; starting[^\n]*)?$', re.M)
 STANDARD = (servers.APPS / 'standard.py').read_text(encoding='utf-8')
 
 
 class Soak:
     def __init__(self, directory, binary, seed):
         self.random = random.Random(seed)
-        self.server = servers.Server(directory, app=STANDARD, workers=4, binary=binary, settings={
+        Path(directory).mkdir(exist_ok=True)
+        self.original, self.binary = binary or servers.BINARY, Path(directory) / 'cserve'
+        self.install(Path(self.original).read_bytes())
+        self.server = servers.Server(directory, app=STANDARD, workers=4, binary=str(self.binary), settings={
             'preload_app': True, 'timeout': str(TIMEOUT), 'boot_timeout': '5', 'graceful_timeout': '10', 'errorlog': 'error.log',
             'accesslog': 'access.log', 'max_requests': '5000', 'max_requests_jitter': '1000', 'pidfile': 'cserve.pid'})
-        self.kills = []
+        self.killed = {}      # pid of a worker: the signal that we sent
+        self.hangs = 0
         self.done = {}
         self.version = 0
         self.wanted = 4
+
+    def install(self, program):
+        """As a package manager does: a new file under the old name."""
+        fresh = self.binary.with_suffix('.new')
+        fresh.write_bytes(program)
+        fresh.chmod(0o755)
+        fresh.replace(self.binary)
 
     # ---- what happens ----
 
@@ -71,8 +90,12 @@ class Soak:
     def kill(self, number):
         pids = self.server.workers()
         if pids:
-            self.kills.append(time.monotonic())
-            self.server.signal(number, self.random.choice(pids))
+            pid = self.random.choice(pids)
+            self.killed.setdefault(pid, number)  # the first one is the cause
+            try:
+                self.server.signal(number, pid)
+            except ProcessLookupError:
+                del self.killed[pid]
 
     def kill_9(self):
         self.kill(signal.SIGKILL)
@@ -85,7 +108,6 @@ class Soak:
         if not pids:
             return
         pid = self.random.choice(pids)
-        self.kills.append(time.monotonic())  # its requests are late; those beyond the timeout are cut
         try:
             self.server.signal(signal.SIGSTOP, pid)
             time.sleep(self.random.uniform(0.1, 1.5))
@@ -105,7 +127,7 @@ class Soak:
             self.server.signal(signal.SIGTTIN)
 
     def one_less(self):
-        if self.wanted > 2:
+        if self.wanted > 3:  # those that sleep, hang and are stopped must leave somebody to answer the others
             self.wanted -= 1
             self.server.signal(signal.SIGTTOU)
 
@@ -115,6 +137,13 @@ class Soak:
         self.server.wait_for_log('takes over|upgrade failed|cannot upgrade', since=mark, deadline=30)
         self.server.wait_for_log('reloaded|reload failed|upgrade failed|cannot upgrade', since=mark, deadline=30)
 
+    def broken_upgrade(self):
+        mark = self.server.log_mark()
+        self.install(self.random.choice(BROKEN_BINARIES))
+        self.server.signal(signal.SIGUSR2)
+        self.server.wait_for_log('upgrade failed|cannot upgrade', since=mark, deadline=30)
+        self.install(Path(self.original).read_bytes())
+
     def rotate(self):
         for name in ('access.log',):  # the error log is what we read
             path = self.server.directory / name
@@ -123,7 +152,7 @@ class Soak:
         self.server.signal(signal.SIGUSR1)
 
     def hang(self):
-        self.kills.append(time.monotonic() + TIMEOUT)
+        self.hangs += 1
         with self.server.connect(timeout=20) as c:
             c.send(b'GET /spin?s=60 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
             try:
@@ -146,15 +175,19 @@ class Soak:
 
     def run(self, minutes):
         events = [self.good_reload, self.broken_deploy, self.bad_settings, self.kill_9, self.kill_segv, self.stop_and_continue, self.kill_template,
-                  self.one_more, self.one_less, self.upgrade, self.rotate, self.hang]
+                  self.one_more, self.one_less, self.upgrade, self.broken_upgrade, self.rotate, self.hang]
         self.server.start()
-        load = Load(self.server.address, CLIENTS, slow_seconds=SLOW_SECONDS, pause=0.01, allowed=('answered',))
+        load = Load(self.server.address, CLIENTS, slow_seconds=SLOW_SECONDS, pause=0.01, allowed=('answered', 'abandoned'))
         load.thread.start()
         for event in events:  # once each, so that all there is to allocate is allocated
             self.do(event)
         first = self.measure()
         end = time.monotonic() + minutes * 60
+        told = time.monotonic()
         while time.monotonic() < end:
+            if time.monotonic() - told > 60:
+                told = time.monotonic()
+                print(f'{self.measure()} {load}', file=sys.stderr, flush=True)
             self.do(self.random.choice(events))
             time.sleep(self.random.uniform(0, 0.5))
         last = self.measure()
@@ -165,15 +198,38 @@ class Soak:
         event()
         self.done[event.__name__] = self.done.get(event.__name__, 0) + 1
 
+    def deaths(self):
+        """(when, pid, cause) of each worker that did not just leave, as the log tells it; the time as of time.monotonic()."""
+        offset = time.time() - time.monotonic()
+        return [(datetime.strptime(when, '%Y-%m-%d %H:%M:%S.%f %z').timestamp() - offset, int(pid), cause)
+                for when, pid, cause in DEATH.findall((self.server.directory / 'error.log').read_text(errors='replace'))]
+
+    def check_deaths(self, deaths):
+        """Every death that the log tells was our doing, and every kill of ours is told with its signal."""
+        told, log = {pid: cause for _, pid, cause in deaths}, self.server.log()
+        timeouts = [pid for pid, cause in told.items() if cause == 'killed by cserve: timeout']
+        for pid, number in self.killed.items():
+            wanted = f'killed by {signal.Signals(number).name}'
+            was_leaving = f'(pid {pid}) is gone' in log or f'(pid {pid}) exited with status 0' in log
+            if told.get(pid) != wanted and not was_leaving and pid not in timeouts:
+                yield f'worker {pid} was {wanted}, the log says {told.get(pid)}'
+        if len(timeouts) > self.hangs:
+            yield f'{len(timeouts)} workers killed for a timeout, but {self.hangs} requests hung'
+        for pid, cause in told.items():
+            is_ours = pid in self.killed or pid in timeouts or cause == 'killed by cserve: it is no longer wanted'
+            if not is_ours:
+                yield f'worker {pid} {cause}, which was not our doing'
+
     def judge(self, load, first, last):
-        faults = []
-        orphans = [loss for loss in load.losses if not any(-0.5 < loss[0] - kill < AFTERMATH for kill in self.kills)]
+        deaths = self.deaths()
+        faults = list(self.check_deaths(deaths))
+        orphans = [loss for loss in load.losses if not any(abs(loss[0] - when) < AFTERMATH for when, _, _ in deaths)]
         if orphans:
-            faults.append(f'{len(orphans)} requests lost that no kill of ours explains: {orphans[:5]}')
-        most = len(self.kills) * sum(4 * n if kind == 'pipe' else n for kind, n in CLIENTS.items())
-        if sum(load.lost().values()) > most:
+            faults.append(f'{len(orphans)} requests lost that no death of a worker explains: {orphans[:5]}')
+        under_way = sum(4 * n if kind == 'pipe' else n for kind, n in CLIENTS.items())
+        if sum(load.lost().values()) > len(deaths) * under_way:
             faults.append('more requests lost than could be under way')
-        if last['descriptors'] > first['descriptors'] + 2:
+        if last['descriptors'] > first['descriptors']:
             faults.append(f"descriptors of the arbiter: {first['descriptors']}, then {last['descriptors']}")
         if last['memory'] > first['memory'] + (1 << 18):
             faults.append(f"memory of the arbiter: {first['memory']}, then {last['memory']}")
@@ -182,15 +238,21 @@ class Soak:
             faults.append(f'zombies: {zombies}')
         self.server.stop()
         return {'sent': load.sent, 'counts': dict(load.counts), 'reasons': load.reasons.most_common(10), 'events': self.done,
-                'kills': len(self.kills), 'arbiter at first': first, 'arbiter at last': last, 'faults': faults}
+                'kills': len(self.killed) + self.hangs, 'deaths': Counter(cause for _, _, cause in deaths), 'arbiter at first': first, 'arbiter at last': last, 'faults': faults}
 
 
 def soak(minutes, binary=None, seed=None):
     servers.become_subreaper()
+    sys.setswitchinterval(0.0002)  # the clients' thread must not wait for the one that looks at processes
     with tempfile.TemporaryDirectory(prefix='cserve-soak-') as directory:
         run = Soak(directory, binary, seed)
         try:
-            return run.run(minutes)
+            result = run.run(minutes)
+            if result['faults']:
+                result['logs'] = tempfile.mkdtemp(prefix='cserve-soak-logs-')
+                for log in Path(directory).glob('*.log'):
+                    shutil.copy(log, result['logs'])
+            return result
         except BaseException:
             print(run.server.output(), file=sys.stderr)
             raise

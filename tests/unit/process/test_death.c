@@ -93,21 +93,43 @@ static void a_small_buffer_cuts_and_no_more(void **state) {
 }
 
 /* A file stands in for the control group's. */
-static void kernel_kills_are_claimed_once_each(void **state) {
+static struct oom_watch watch_of(const char *text) {
     char name[] = "/tmp/cserve-oom-XXXXXX";
     int fd = mkstemp(name);
-    (void)state;
     assert_true(fd >= 0);
     unlink(name);
-    struct oom_watch w = {.fd = fd, .count = 1};
-    assert_int_equal(pwrite(fd, "low 0\noom 9\noom_kill 1\n", 23, 0), 23);
-    assert_false(oom_watch_claim(&w));
-    assert_int_equal(pwrite(fd, "low 0\noom 9\noom_kill 3\n", 23, 0), 23);
-    assert_true(oom_watch_claim(&w));
-    assert_true(oom_watch_claim(&w));
-    assert_false(oom_watch_claim(&w));
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    return (struct oom_watch){.fd = fd, .count = 1};
+}
+
+static void kernel_kills_are_claimed_once_each(void **state) {
+    struct oom_watch w = watch_of("low 0\noom 9\noom_kill 1\n");
+    (void)state;
+    assert_false(oom_watch_claim(&w, 50000));
+    assert_int_equal(pwrite(w.fd, "low 0\noom 9\noom_kill 3\n", 23, 0), 23);
+    assert_true(oom_watch_claim(&w, 50000));
+    assert_true(oom_watch_claim(&w, 50000));
+    assert_false(oom_watch_claim(&w, 50000));
     oom_watch_stop(&w);
-    assert_false(oom_watch_claim(&w));
+    assert_false(oom_watch_claim(&w, 50000));
+}
+
+static void an_old_kill_of_somebody_else_explains_nothing(void **state) {
+    struct oom_watch w = watch_of("low 0\noom 9\noom_kill 2\n");
+    (void)state;
+    oom_watch_look(&w, 50000);
+    oom_watch_look(&w, 60000);
+    assert_int_equal(w.unclaimed, 1);
+    assert_false(oom_watch_claim(&w, 60001));
+    oom_watch_stop(&w);
+}
+
+static void a_group_that_is_gone_is_not_watched(void **state) {
+    struct oom_watch w = watch_of("");
+    (void)state;
+    oom_watch_look(&w, 50000);
+    assert_int_equal(w.fd, -1);
+    assert_false(oom_watch_claim(&w, 50000));
 }
 
 int main(void) {
@@ -116,6 +138,8 @@ int main(void) {
         cmocka_unit_test(running_requests_are_named),
         cmocka_unit_test(a_small_buffer_cuts_and_no_more),
         cmocka_unit_test(kernel_kills_are_claimed_once_each),
+        cmocka_unit_test(an_old_kill_of_somebody_else_explains_nothing),
+        cmocka_unit_test(a_group_that_is_gone_is_not_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

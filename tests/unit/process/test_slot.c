@@ -60,8 +60,10 @@ static const struct outcome expected[SLOT_STATES][SLOT_EVENTS] = {
         [SLOT_ON_FORK_FAILED] = {true, SLOT_WAITING, 0},
         [SLOT_ON_RETIRE] = {true, SLOT_CANCELLED, 0},
         [SLOT_ON_STOP] = {true, SLOT_CANCELLED, 0},
+        [SLOT_ON_DUE] = {true, SLOT_FORKING, 0},
     },
     [SLOT_CANCELLED] = {
+        [SLOT_ON_DUE] = {true, SLOT_CANCELLED, 0},
         [SLOT_ON_FORKED] = {true, SLOT_DYING, 0},
         [SLOT_ON_FORK_FAILED] = {true, SLOT_EMPTY, 0},
     },

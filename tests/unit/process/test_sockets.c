@@ -98,8 +98,8 @@ static void inherited_descriptors_stand_for_the_default_address(void **state) {
     (void)state;
     sockets_init(&s);
     int first = listening_socket("127.0.0.1:0"), second = listening_socket("127.0.0.1:0");
-    sockets_add_inherited(&s, first);
-    sockets_add_inherited(&s, second);
+    sockets_add_inherited(&s, first, NULL);
+    sockets_add_inherited(&s, second, NULL);
     struct socket_set a = opened(&s, NULL, NULL);
     assert_int_equal(a.count, 2);
     assert_int_equal(a.items[0]->fd, first);
@@ -118,11 +118,31 @@ static void an_inherited_descriptor_is_found_by_its_address(void **state) {
     (void)state;
     sockets_init(&s);
     int fd = listening_socket("unix:@cserve-test-inherited");
-    sockets_add_inherited(&s, fd);
+    sockets_add_inherited(&s, fd, NULL);
     struct socket_set a = opened(&s, "unix:@cserve-test-inherited", NULL);
     assert_int_equal(a.items[0]->fd, fd);
     sockets_release(&s, &a, true);
     sockets_forget(&s);
+}
+
+static void only_what_came_from_the_store_is_given_back(void **state) {
+    struct sockets s;
+    (void)state;
+    sockets_init(&s);
+    log_set_level((enum log_level)(LOG_LEVEL_CRITICAL + 1));
+    int stored = listening_socket("unix:@cserve-test-stored"), unit = listening_socket("unix:@cserve-test-unit"),
+        gone = listening_socket("unix:@cserve-test-gone");
+    sockets_add_inherited(&s, stored, "listener-unix-@cserve-test-stored");
+    sockets_add_inherited(&s, unit, "web");
+    sockets_add_inherited(&s, gone, "listener-unix-@cserve-test-gone");
+    struct socket_set a = opened(&s, "unix:@cserve-test-stored", NULL);
+    assert_true(s.items[0].is_stored);
+    sockets_give_back(&s);
+    assert_true(is_open(stored) && is_open(unit));
+    assert_false(is_open(gone));
+    sockets_release(&s, &a, true);
+    sockets_forget(&s);
+    close(unit);
 }
 
 static void the_variables_are_for_this_process_alone(void **state) {
@@ -140,7 +160,7 @@ static void the_variables_are_for_this_process_alone(void **state) {
     setenv("LISTEN_PID", pid, 1);
     sockets_inherit(&s);
     assert_int_equal(s.inherited_count, 2);
-    assert_int_equal(s.inherited[0], 3);
+    assert_int_equal(s.inherited[0].fd, 3);
     sockets_forget(&s);
 }
 
@@ -167,6 +187,7 @@ int main(void) {
         cmocka_unit_test(a_failure_leaves_nothing_open),
         cmocka_unit_test(inherited_descriptors_stand_for_the_default_address),
         cmocka_unit_test(an_inherited_descriptor_is_found_by_its_address),
+        cmocka_unit_test(only_what_came_from_the_store_is_given_back),
         cmocka_unit_test(the_variables_are_for_this_process_alone),
         cmocka_unit_test(a_child_keeps_its_generations_sockets_alone),
     };
