@@ -83,6 +83,7 @@ struct server {
     struct loop_source courier_view; /* `loop` as seen from courier_loop */
     struct loop_source taker;        /* config.handover_take_fd */
     bool taker_is_watched;
+    bool prefers_taker;         /* it joined the loop in front of the listeners last */
     uint64_t handover_again_ms; /* idle connections wait for room in the hand-over socket; 0: none */
     struct buf handover_buffer;
     struct list foreign_locals;

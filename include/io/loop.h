@@ -35,6 +35,12 @@ void loop_release(struct loop *l);
 int loop_add(struct loop *l, struct loop_source *source, uint32_t events);
 int loop_modify(struct loop *l, struct loop_source *source, uint32_t events);
 int loop_remove(struct loop *l, struct loop_source *source);
+/* The descriptor is about to be closed, which takes it out of the set without another call. Only for edge-triggered
+ * sources: where a child process of the application still holds the descriptor, the set goes on to report it, and the
+ * events are dropped. */
+static inline void loop_forget(struct loop_source *source) {
+    source->generation++;
+}
 /* Waits for the next batch; only when the last one is drained. -1 waits for ever; a signal ends it with an empty
  * batch. -1 with errno if there is no epoll set any more: its descriptor was closed. */
 int loop_wait(struct loop *l, int timeout_ms);

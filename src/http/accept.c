@@ -9,9 +9,8 @@
 
 #include <errno.h>
 
-#define PAUSE_MS       1000
-#define ACCEPTS_A_TURN 16
-#define FULL           "worker_connections are open and none is idle"
+#define PAUSE_MS 1000
+#define FULL     "worker_connections are open and none is idle"
 
 static bool is_fatal(int error) {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -95,19 +94,21 @@ static void yield_turn(struct server *s, struct loop_source *source) {
     watch(s, source, false, true);
 }
 
+/* A request waits, and an application thread will take it: what else there is may go to others. An event that only the
+ * courier was free to hear of is another matter: nobody else was told, so it takes what there is, and hands it over. */
+static bool has_enough(const struct server *s) {
+    return s->ready_count > 0 && s->serving < s->runners;
+}
+
 static void on_listener(struct loop_source *source, uint32_t events) {
     (void)events;
     struct acceptor *a = CONTAINER_OF(source, struct acceptor, source);
     struct server *s = a->server;
-    int limit = server_has_siblings(s) ? 1 : ACCEPTS_A_TURN;
-    bool may_be_more = true;
-    for (int i = 0; i < limit && may_be_more && a->is_watched && s->ready_count == 0; i++) {
-        if (is_full(s)) {
-            pause_accepting(s, FULL);
-            return;
-        }
-        may_be_more = accept_one(a);
+    if (is_full(s)) {
+        pause_accepting(s, FULL);
+        return;
     }
+    bool may_be_more = has_enough(s) || accept_one(a);
     if (may_be_more && a->is_watched) yield_turn(s, &a->source);
 }
 
@@ -136,16 +137,24 @@ static void on_taker(struct loop_source *source, uint32_t events) {
         pause_accepting(s, FULL);
         return;
     }
-    bool may_be_more = s->ready_count > 0 || handover_take(s);
+    bool may_be_more = has_enough(s) || handover_take(s);
     make_room(s);
     if (may_be_more && s->taker_is_watched) yield_turn(s, &s->taker);
 }
 
+static void update_taker(struct server *s, bool may_take) {
+    if (s->taker.fd >= 0) s->taker_is_watched = watch(s, &s->taker, s->taker_is_watched, may_take);
+}
+
+/* What joins the loop first is heard of first. Where every request keeps its worker busy, listeners and hand-over
+ * socket join anew for each: they take turns, or a stream of one would starve the other. */
 void accept_update(struct server *s) {
     bool may_take = !s->is_draining && !s->is_stopped && !s->courier_leads && s->accept_again_ms == 0;
+    if (may_take && !s->taker_is_watched) s->prefers_taker = !s->prefers_taker;
+    if (s->prefers_taker) update_taker(s, may_take);
     for (size_t i = 0; i < s->config.listener_count; i++)
         s->acceptors[i].is_watched = watch(s, &s->acceptors[i].source, s->acceptors[i].is_watched, may_take);
-    if (s->taker.fd >= 0) s->taker_is_watched = watch(s, &s->taker, s->taker_is_watched, may_take);
+    update_taker(s, may_take);
 }
 
 void accept_start(struct server *s) {

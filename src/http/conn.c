@@ -55,10 +55,10 @@ static void conn_rewatch(struct conn *c) {
 
 void conn_close(struct conn *c, enum close_reason reason) {
     struct server *s = c->server;
-    (void)reason;
     timer_stop(&c->timer);
     list_unlink(&c->link);
-    if (c->watched) loop_remove(&s->loop, &c->source);
+    if (reason != CLOSE_HANDED_OVER) loop_forget(&c->source);
+    else if (c->watched) loop_remove(&s->loop, &c->source);
     fd_close(&c->source.fd);
     output_clear(&c->output, server_release(s));
     buf_release(&c->pending);
@@ -321,6 +321,10 @@ static void on_event(struct loop_source *source, uint32_t events) {
     struct conn *c = CONTAINER_OF(source, struct conn, source);
     if (events & (EPOLLERR | EPOLLHUP)) c->is_gone = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) c->may_read = true;
+    /* Whoever takes it reads it. */
+    if (c->state == CONN_IDLE && events == EPOLLIN && c->server->courier_leads && handover_is_possible(c->server) &&
+        handover_give(c) == HANDOVER_DONE)
+        return;
     switch (c->state) {
     case CONN_IDLE:
     case CONN_READING:

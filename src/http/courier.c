@@ -81,10 +81,13 @@ static void on_loop(struct loop_source *source, uint32_t events) {
     (void)events;
 }
 
+/* The busy threads' own batch comes first: a listener's event in it was told to nobody else. */
 static void take_the_lead(struct server *s) {
     if (loop_add(&s->courier_loop, &s->courier_view, EPOLLIN)) {
         log_error("the courier cannot watch the loop: %s; requests wait for a busy worker", strerror(errno));
         return;
+    }
+    while (loop_dispatch(&s->loop)) {
     }
     s->courier_leads = true;
     s->courier_nap_us = s->settings->handover_delay;
@@ -113,10 +116,8 @@ static void on_timer(struct loop_source *source, uint32_t events) {
     }
 }
 
-/* The busy thread's own batch first, then what came since. Nobody waits in the loop. */
+/* Nobody waits in the loop. */
 static void lead(struct server *s) {
-    while (loop_dispatch(&s->loop)) {
-    }
     if (loop_wait(&s->loop, 0)) server_lose_loop();
     while (loop_dispatch(&s->loop)) {
     }

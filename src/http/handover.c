@@ -166,7 +166,10 @@ static void adopt(struct server *s, const struct message *m, const char *bytes, 
     buf_append(&c->pending, bytes + m->head_length + m->body_in_memory, m->pending_length);
     atomic_fetch_add_explicit(&s->config.activity->taken_over, 1, memory_order_relaxed);
     if (m->head_length) adopt_request(c, m, bytes, fds[1]);
-    else conn_await_request(c);
+    else {
+        c->may_read = true; /* a courier gives away what it has heard of without reading it */
+        conn_await_request(c);
+    }
 }
 
 static int received_fds(struct msghdr *message, int fds[2]) {

@@ -2,7 +2,9 @@
 import contextlib
 import random
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -222,3 +224,32 @@ def test_a_worker_that_retires_learns_that_the_others_stop(cserve):
         half.send(b'\r\n')
         assert running.response().text == f'slept in {old[0]}'
         assert half.response().text.startswith('7 ')
+
+
+@contextlib.contextmanager
+def saturated(server, kind):
+    """More clients than workers, each with a request at any time, on a connection of its own or on a new one for each."""
+    over = threading.Event()
+
+    def client():
+        with server.connect() as kept:
+            while not over.is_set():
+                kept.get('/sleep?s=0.05') if kind == 'kept' else server.get('/sleep?s=0.05')
+
+    with ThreadPoolExecutor(6) as pool:
+        work = [pool.submit(client) for _ in range(6)]
+        try:
+            yield
+        finally:
+            over.set()
+        for w in work:
+            w.result()
+
+
+@pytest.mark.parametrize('kind', ['kept', 'new'])
+def test_neither_kept_nor_new_connections_starve_the_other_when_all_workers_are_busy(cserve, kind):
+    server = cserve(workers=2)
+    with server.connect() as kept, saturated(server, kind):
+        for _ in range(20):
+            assert kept.get('/').status == 200
+            assert server.get('/').status == 200
