@@ -190,6 +190,12 @@ void conn_complete(struct conn *c) {
     s->ready_count++;
 }
 
+/* Has more arrived than was read? */
+static bool conn_has_input(const struct conn *c) {
+    char byte;
+    return recv(c->source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Only if the body is wanted and none of it has come (RFC 9110, 10.1.1). */
 static void conn_send_continue(struct conn *c) {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -222,7 +228,7 @@ static void feed_head(struct conn *c, struct buf *from, bool is_first) {
         if (is_first) conn_expect(c, &c->server->queues[QUEUE_HEADER]);
         break;
     case PARSER_BODY:
-        if (x->request.wants_continue && base->len == p->head_length) conn_send_continue(c);
+        if (x->request.wants_continue && base->len == p->head_length && !conn_has_input(c)) conn_send_continue(c);
         keep_head(x, base);
         conn_expect(c, &c->server->queues[QUEUE_BODY]);
         break;
