@@ -49,7 +49,8 @@ static bool escapes_are_whole(struct slice text) {
     return true;
 }
 
-/* What stands in brackets: an IPv6 address without a zone, or "v" hex digits "." and the address of a version to come. */
+/* What stands in brackets: an IPv6 address without a zone, or "v" hex digits "." and the address of a version to come.
+ */
 static bool ip_literal_is_valid(struct slice literal) {
     struct in6_addr address;
     if (!literal.len || ascii_lower(literal.data[0]) != 'v') return ip_parse(AF_INET6, literal, &address);

@@ -128,8 +128,8 @@ static void a_unix_peer_has_no_text(void **state) {
 
 static void ip_addresses_are_whole_and_canonical(void **state) {
     static const char *const bad[] = {"", "1", "1.2.3", "01.2.3.4", "1.2.3.256", "1.2.3.4 ", "::1", "1.2.3.4.5"};
-    static const char *const bad6[] = {"",        ":",          "1:2",        ":::",          "::12345", "1::2::3",
-                                       "1.2.3.4", "fe80::1%lo", "::1.2.3.256", "1:2:3:4:5:6:7:8:9"};
+    static const char *const bad6[] = {"",        ":",       "1:2",        ":::",         "::12345",
+                                       "1::2::3", "1.2.3.4", "fe80::1%lo", "::1.2.3.256", "1:2:3:4:5:6:7:8:9"};
     char zeros[200];
     struct in_addr v4;
     struct in6_addr v6;
