@@ -18,7 +18,7 @@ TESTS        := $(TEST_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
 # A package with a question mark is for those releases of the distribution that have it.
 BUILD_PACKAGES := gcc libc6-dev pkgconf libinih-dev libllhttp-dev? $(if $(filter /usr/bin/python3,$(PYTHON)),python3-dev)
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-pytest-xdist python3-requests python3-flask python3-django wrk nginx \
-                  curl procps nghttp2-client git binutils systemd strace
+                  curl gunicorn procps nghttp2-client git binutils systemd strace
 FUZZ_PACKAGES  := clang libclang-rt-dev
 LINT_PACKAGES  := clang-format clang-tidy cppcheck git
 

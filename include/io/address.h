@@ -37,6 +37,10 @@ struct peer {
     char text[44]; /* "192.0.2.1", "2001:db8::1"; "" for unix; not NUL-terminated when full */
 };
 
+/* An address of the family (AF_INET, AF_INET6) in its textual form, into a struct in_addr or in6_addr. inet_pton(3)
+ * refuses leading zeros, shortened IPv4 forms and zones. */
+bool ip_parse(int family, struct slice text, void *address);
+
 void peer_from_sockaddr(struct peer *p, const struct sockaddr *name, socklen_t length);
 
 #endif

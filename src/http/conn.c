@@ -190,6 +190,12 @@ void conn_complete(struct conn *c) {
     s->ready_count++;
 }
 
+/* Has more arrived than was read? */
+static bool conn_has_input(const struct conn *c) {
+    char byte;
+    return recv(c->source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Only if the body is wanted and none of it has come (RFC 9110, 10.1.1). */
 static void conn_send_continue(struct conn *c) {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -222,7 +228,7 @@ static void feed_head(struct conn *c, struct buf *from, bool is_first) {
         if (is_first) conn_expect(c, &c->server->queues[QUEUE_HEADER]);
         break;
     case PARSER_BODY:
-        if (x->request.wants_continue && base->len == p->head_length) conn_send_continue(c);
+        if (x->request.wants_continue && base->len == p->head_length && !conn_has_input(c)) conn_send_continue(c);
         keep_head(x, base);
         conn_expect(c, &c->server->queues[QUEUE_BODY]);
         break;
@@ -250,15 +256,24 @@ static void feed_body(struct conn *c, struct buf *from) {
     conn_complete(c);
 }
 
-/* The PROXY header comes first and once; what follows it is HTTP. False when there is nothing more to do. */
-static bool feed_proxy(struct conn *c, struct buf *from) {
-    if (c->pending.len) {
-        buf_append(&c->pending, from->data, from->len);
+/* Nothing of its first request has arrived. */
+static void conn_expect_first(struct conn *c) {
+    struct server *s = c->server;
+    conn_expect(c, &s->queues[s->is_draining ? QUEUE_FRESH : QUEUE_IDLE]);
+}
+
+/* The PROXY header comes first and once; what follows it is HTTP. One that is still arriving waits where a head does,
+ * and no longer. False when there is nothing more to do. */
+static bool feed_proxy(struct conn *c, struct buf *from, bool is_first) {
+    struct server *s = c->server;
+    struct buf *begun = &c->exchange->input;
+    if (begun->len) {
+        buf_append(begun, from->data, from->len);
         buf_reset(from);
-        buf_append(from, c->pending.data, c->pending.len);
-        buf_reset(&c->pending);
+        buf_append(from, begun->data, begun->len);
+        buf_reset(begun);
     }
-    ssize_t used = proxy_protocol_parse(buf_slice(from), c->server->settings->proxy_protocol, &c->client);
+    ssize_t used = proxy_protocol_parse(buf_slice(from), s->settings->proxy_protocol, &c->client);
     if (used < 0) {
         log_warning("connection from '%.*s' closed: no valid PROXY header in front, although proxy_protocol is set",
                     (int)c->peer.text_len, c->peer.text);
@@ -266,20 +281,26 @@ static bool feed_proxy(struct conn *c, struct buf *from) {
         return false;
     }
     if (used == 0) {
-        buf_append(&c->pending, from->data, from->len);
+        buf_append(begun, from->data, from->len);
+        if (is_first) conn_expect(c, &s->queues[QUEUE_HEADER]);
         return false;
     }
     c->wants_proxy = false;
     buf_consume(from, (size_t)used);
-    return from->len > 0;
+    if (from->len) return true;
+    exchange_give_back(s, c->exchange);
+    c->exchange = NULL;
+    c->state = CONN_IDLE;
+    conn_expect_first(c);
+    return false;
 }
 
 /* `from` may come back with another buffer in it. */
 static void conn_feed(struct conn *c, struct buf *from) {
-    if (UNLIKELY(c->wants_proxy) && !feed_proxy(c, from)) return;
     bool is_first = !c->exchange;
     if (is_first) c->exchange = exchange_take(c->server, c);
     c->state = CONN_READING;
+    if (UNLIKELY(c->wants_proxy) && !feed_proxy(c, from, is_first)) return;
     if (c->exchange->parser->state < PARSER_BODY) feed_head(c, from, is_first);
     else feed_body(c, from);
 }
@@ -365,7 +386,7 @@ void conn_start(struct server *s, int fd, const struct peer *local, const struct
                      address_set_has(&s->settings->proxy_allow_ips, peer->is_unix ? NULL : peer->ip);
     c->may_read = true;
     conn_read(c);
-    if (c->state == CONN_IDLE) conn_expect(c, s->is_draining ? &s->queues[QUEUE_FRESH] : &s->queues[QUEUE_IDLE]);
+    if (c->state == CONN_IDLE) conn_expect_first(c);
     if (c->state == CONN_IDLE || c->state == CONN_READING) conn_watch(c);
 }
 
@@ -424,6 +445,8 @@ void conn_expire(struct conn *c) {
     }
     bool in_body = c->exchange && c->exchange->parser->state == PARSER_BODY;
     log_info("request from '%.*s' refused with 408: %s", (int)c->client.text_len, c->client.text,
-             in_body ? "no progress in its body for body_timeout" : "its head was not complete within header_timeout");
+             in_body          ? "no progress in its body for body_timeout"
+             : c->wants_proxy ? "its PROXY header was not complete within header_timeout"
+                              : "its head was not complete within header_timeout");
     conn_answer_and_close(c, 408);
 }

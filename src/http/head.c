@@ -5,6 +5,8 @@
  * Works on complete heads only; looks at bytes, changes nothing but the request's derived members. */
 #include "http/parser.h"
 
+#include "io/address.h"
+
 static bool refuse(struct refusal *refusal, unsigned status, const char *reason, struct span subject) {
     *refusal = (struct refusal){status, reason, subject};
     return false;
@@ -47,20 +49,40 @@ static bool escapes_are_whole(struct slice text) {
     return true;
 }
 
-static bool authority_is_valid(struct slice a) {
-    size_t i = 0;
-    if (a.len && a.data[0] == '[') {
-        for (i = 1; i < a.len && (is_hex(a.data[i]) || a.data[i] == ':' || a.data[i] == '.'); i++) {
-        }
-        if (i < 4 - 1 || i == a.len || a.data[i++] != ']') return false;
-    } else {
-        while (i < a.len && is_host_char((unsigned char)a.data[i])) i++;
-        if (i == 0 || !escapes_are_whole(a)) return false;
+/* What stands in brackets: an IPv6 address without a zone, or "v" hex digits "." and the address of a version to come.
+ */
+static bool ip_literal_is_valid(struct slice literal) {
+    struct in6_addr address;
+    if (!literal.len || ascii_lower(literal.data[0]) != 'v') return ip_parse(AF_INET6, literal, &address);
+    size_t dot = slice_find(literal, '.');
+    if (dot < 2 || dot + 1 >= literal.len) return false;
+    for (size_t i = 1; i < dot; i++)
+        if (!is_hex(literal.data[i])) return false;
+    for (size_t i = dot + 1; i < literal.len; i++) {
+        char c = literal.data[i];
+        if (c == '%' || (c != ':' && !is_host_char((unsigned char)c))) return false;
     }
-    if (i == a.len) return true;
-    if (a.data[i++] != ':' || a.len - i > 5) return false;
-    while (i < a.len && is_digit(a.data[i])) i++;
-    return i == a.len;
+    return true;
+}
+
+/* At most five digits, none at all included (RFC 3986, 3.2.3). */
+static bool port_is_valid(struct slice port) {
+    uint64_t number;
+    return !port.len || (port.len <= 5 && slice_to_u64(port, &number) && number <= UINT16_MAX);
+}
+
+static bool authority_is_valid(struct slice a) {
+    size_t end = 0;
+    if (a.len && a.data[0] == '[') {
+        end = slice_find(a, ']');
+        if (end == a.len || !ip_literal_is_valid(slice_make(a.data + 1, end - 1))) return false;
+        end++;
+    } else {
+        while (end < a.len && is_host_char((unsigned char)a.data[end])) end++;
+        if (end == 0 || !escapes_are_whole(a)) return false;
+    }
+    if (end == a.len) return true;
+    return a.data[end] == ':' && port_is_valid(slice_make(a.data + end + 1, a.len - end - 1));
 }
 
 /* http://authority/path: the length of what stands before the path, 0 if it is not that form. */

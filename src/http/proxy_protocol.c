@@ -5,8 +5,6 @@
  * connection that should begin with a header and does not is refused, as the specification wants it (section 2). */
 #include "http/proxy_protocol.h"
 
-#include <arpa/inet.h>
-
 #define V2_FIXED         16
 #define V2_COMMAND_LOCAL 0
 #define V2_COMMAND_PROXY 1
@@ -28,15 +26,6 @@ static bool port_parse(struct slice text, uint16_t *port) {
     if (text.len > 1 && text.data[0] == '0') return false;
     *port = (uint16_t)value;
     return true;
-}
-
-/* An address of the family in its textual form; inet_pton(3) refuses leading zeros and shortened IPv4 forms. */
-static bool ip_parse(int family, struct slice text, void *address) {
-    char terminated[INET6_ADDRSTRLEN];
-    if (text.len >= sizeof terminated || memchr(text.data, '\0', text.len)) return false;
-    memcpy(terminated, text.data, text.len);
-    terminated[text.len] = '\0';
-    return inet_pton(family, terminated, address) == 1;
 }
 
 struct endpoints {

@@ -135,6 +135,14 @@ static void peer_set_v4(struct peer *p, const unsigned char ip[4], uint16_t port
     }
 }
 
+bool ip_parse(int family, struct slice text, void *address) {
+    char terminated[INET6_ADDRSTRLEN];
+    if (text.len >= sizeof(terminated) || memchr(text.data, '\0', text.len)) return false;
+    memcpy(terminated, text.data, text.len);
+    terminated[text.len] = '\0';
+    return inet_pton(family, terminated, address) == 1;
+}
+
 void peer_from_sockaddr(struct peer *p, const struct sockaddr *name, socklen_t length) {
     memset(p, 0, sizeof(*p));
     if (name->sa_family == AF_INET && length >= sizeof(struct sockaddr_in)) {

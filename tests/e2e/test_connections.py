@@ -188,6 +188,46 @@ def test_no_continue_for_a_body_that_is_too_large(cserve):
         c.expect_close()
 
 
+GATED = '''
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/first':
+        open('../gate').read()  # a FIFO: until the test has opened and closed it
+    start_response('200 OK', [])
+    return [environ['PATH_INFO'].encode() + b' ' + environ['wsgi.input'].read()]
+'''
+EXPECTING = request('/second', 'Expect: 100-continue', 'Content-Length: 5', method='POST')
+
+
+def behind_a_first(cserve, *pieces):
+    """The answers to a request that is in the application while the pieces of a second one arrive; a missing body comes after a 100."""
+    server = cserve(app=GATED, settings={'graceful_timeout': '1s'})
+    gate = server.directory / 'gate'
+    os.mkfifo(gate)
+    with server.connect() as c:
+        c.send(request('/first') + pieces[0])
+        with open(gate, 'wb'):  # once the application has opened it
+            for piece in pieces[1:]:
+                c.send(piece)
+            assert not c.has_news(0.1), 'nothing may overtake the first answer'
+        answers = []
+        while len([a for a in answers if a.status == 200]) < 2:
+            answers.append(c.response())
+            if answers[-1].status == 100:
+                c.send(b'12345')
+        assert c.get('/').status == 200, 'nothing is left over'
+    return [(a.status, a.text) for a in answers]
+
+
+def test_continue_for_a_pipelined_request_comes_behind_the_first_answer(cserve):
+    assert behind_a_first(cserve, EXPECTING) == [(200, '/first '), (100, ''), (200, '/second 12345')]
+
+
+@pytest.mark.parametrize('pieces', [(EXPECTING + b'12345',), (EXPECTING, b'12345'), (b'', EXPECTING + b'12345'), (EXPECTING[:-9], EXPECTING[-9:] + b'12345')],
+                         ids=['with the head', 'behind the head', 'while the first is served', 'with half of the head'])
+def test_no_continue_for_a_pipelined_request_whose_body_has_come(cserve, pieces):
+    assert behind_a_first(cserve, *pieces) == [(200, '/first '), (200, '/second 12345')]
+
+
 # ---- bodies ----
 
 @pytest.mark.parametrize('size', [0, 1, 65535, 65536, 65537, 300000])

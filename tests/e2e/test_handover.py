@@ -1,5 +1,6 @@
 """Where a connection goes when its worker cannot serve it: to a sibling, whole and once, whatever dies or leaves meanwhile."""
 import contextlib
+import json
 import random
 import signal
 import threading
@@ -176,6 +177,18 @@ def test_a_half_sent_head_outlives_a_hung_worker(cserve):
         server.wait_for_log('killed by cserve: timeout')
         half.send(b'st: x\r\n\r\n')
         assert half.response().text.startswith('2 ')
+
+
+def test_a_half_sent_proxy_header_outlives_a_hung_worker(cserve):
+    server = cserve(workers=1, settings={'timeout': f'{SLOW:g}', 'proxy_protocol': 'v1'})
+    with server.connect() as half, server.connect() as hung:
+        half.send(b'PROXY TCP4 192.0.2.7 192.')
+        hung.send(b'PROXY UNKNOWN\r\n' + request('/sleep?s=600'))
+        server.signal(signal.SIGTTIN)
+        assert hung.response().status == 504
+        server.wait_for_log('killed by cserve: timeout')
+        half.send(b'0.2.8 1 2\r\n')
+        assert json.loads(half.get('/environ').body)['REMOTE_ADDR'] == '192.0.2.7'
 
 
 # ---- leaving ----

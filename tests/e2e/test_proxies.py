@@ -2,10 +2,12 @@
 import json
 import socket
 import struct
+import time
 
 import pytest
 
 from support.http import Connection, ConnectionEnded, Stream, request
+from support.wait import SLOW
 
 TRUSTED, STRANGER = '127.0.0.1', '127.0.0.2'
 
@@ -126,6 +128,40 @@ def test_proxy_protocol_byte_by_byte(cserve):
             for i in range(len(data)):
                 c.send(data[i:i + 1])
             assert json.loads(c.response().body)['REMOTE_ADDR'] == '192.0.2.7'
+
+
+@pytest.mark.parametrize('begun', [V1[:1], V1[:-1], SIGNATURE[:1], v2()[:-1]], ids=['v1-byte', 'v1-all-but-one', 'v2-byte', 'v2-all-but-one'])
+def test_a_preamble_that_never_ends_is_bound_by_header_timeout(cserve, begun):
+    server = cserve(settings={'proxy_protocol': 'auto', 'header_timeout': '300ms', 'keepalive': '600'})
+    with server.connect() as c:
+        c.send(begun)
+        assert c.response().status == 408
+        c.expect_close()
+    server.wait_for_log('its PROXY header was not complete within header_timeout')
+
+
+def test_header_timeout_counts_from_the_first_byte_of_the_preamble(cserve):
+    """Neither the rest of it nor the first byte of the head begins anew."""
+    server = cserve(settings={'proxy_protocol': 'v1', 'header_timeout': '500ms', 'keepalive': '600'})
+    with server.connect() as c:
+        begin = time.monotonic()
+        for piece in [V1[i:i + 4] for i in range(0, len(V1), 4)] + [b'GET / HTTP/1.1\r\n'] + [b'X: y\r\n'] * 10000:
+            if c.has_news(0.04):
+                break
+            assert time.monotonic() - begin < 5 * SLOW, 'it trickles on for ever'
+            c.send(piece)
+        assert c.response().status == 408
+
+
+def test_a_whole_preamble_is_no_slow_head(cserve):
+    server = cserve(settings={'proxy_protocol': 'v1', 'header_timeout': '300ms', 'keepalive': '600'})
+    with server.connect() as whole, server.connect() as halves:
+        whole.send(V1)
+        halves.send(V1[:20])
+        assert not halves.has_news(0.1)
+        halves.send(V1[20:])
+        assert not halves.has_news(0.8)
+        assert json.loads(whole.get('/environ').body)['REMOTE_ADDR'] == json.loads(halves.get('/environ').body)['REMOTE_ADDR'] == '192.0.2.7'
 
 
 @pytest.mark.parametrize('prefix', [b'', b'PROXY TCP4 192.0.2.7\r\n', b'PROXY TCP4 192.0.2.7 192.0.2.8 5678 99999\r\n', b'PROXY TCP9 a b 1 2\r\n',

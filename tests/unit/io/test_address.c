@@ -126,6 +126,26 @@ static void a_unix_peer_has_no_text(void **state) {
     assert_int_equal(p.text_len, 0);
 }
 
+static void ip_addresses_are_whole_and_canonical(void **state) {
+    static const char *const bad[] = {"", "1", "1.2.3", "01.2.3.4", "1.2.3.256", "1.2.3.4 ", "::1", "1.2.3.4.5"};
+    static const char *const bad6[] = {"",        ":",       "1:2",        ":::",         "::12345",
+                                       "1::2::3", "1.2.3.4", "fe80::1%lo", "::1.2.3.256", "1:2:3:4:5:6:7:8:9"};
+    char zeros[200];
+    struct in_addr v4;
+    struct in6_addr v6;
+    (void)state;
+    assert_true(ip_parse(AF_INET, SLICE("192.0.2.1"), &v4));
+    assert_int_equal(v4.s_addr, htonl(0xc0000201));
+    assert_true(ip_parse(AF_INET6, SLICE("::1"), &v6));
+    assert_true(IN6_IS_ADDR_LOOPBACK(&v6));
+    assert_true(ip_parse(AF_INET6, SLICE("1111:2222:3333:4444:5555:6666:255.255.255.255"), &v6));
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) assert_false(ip_parse(AF_INET, slice_of(bad[i]), &v4));
+    for (size_t i = 0; i < ARRAY_LENGTH(bad6); i++) assert_false(ip_parse(AF_INET6, slice_of(bad6[i]), &v6));
+    memset(zeros, '0', sizeof(zeros));
+    assert_false(ip_parse(AF_INET6, slice_make(zeros, sizeof(zeros)), &v6));
+    assert_false(ip_parse(AF_INET6, SLICE("::1\0"), &v6));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_have_one_canonical_text),
@@ -135,6 +155,7 @@ int main(void) {
         cmocka_unit_test(peers_read_as_addresses),
         cmocka_unit_test(a_mapped_v4_peer_reads_as_v4),
         cmocka_unit_test(a_unix_peer_has_no_text),
+        cmocka_unit_test(ip_addresses_are_whole_and_canonical),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
