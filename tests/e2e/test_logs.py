@@ -361,8 +361,12 @@ def application(environ, start_response):
     late.write_text("words = b'two'\n")
     server.start()
     assert server.get('/').body == b'one' and server.get('/late').body == b'two'
-    late.write_text("words = b'another two'\n")
-    until(lambda: server.get('/late').body == b'another two', 'the new late words', 20 * SLOW)
+
+    def is_noticed():
+        # A worker tells of what was imported after it has answered, perhaps after the first change.
+        late.write_text("words = b'another two'\n")
+        return server.get('/late').body == b'another two'
+    until(is_noticed, 'the new late words', 20 * SLOW, interval=1)
     words.with_suffix('.new').write_text("words = (\n")
     words.with_suffix('.new').replace(words)
     server.wait_for_log('SyntaxError', deadline=20 * SLOW)
