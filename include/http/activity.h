@@ -25,6 +25,15 @@ struct CACHE_ALIGNED task {
     char target[168]; /* cut with "..." at the end */
 };
 
+/* Whole lines of the access log that were not written yet; the first may be the rest of one. They outlive a worker that
+ * dies: whoever buries it writes them. One word says which bytes count, so that it is always true; it changes after the
+ * bytes are there, and after they are written: a death in between tells lines twice rather than never. */
+#define UNWRITTEN_BYTES (64 * 1024)
+struct unwritten {
+    _Atomic uint64_t span; /* first byte in the upper half, end in the lower */
+    char text[UNWRITTEN_BYTES];
+};
+
 struct CACHE_ALIGNED activity {
     _Atomic uint64_t requests;    /* answered, or given up */
     _Atomic uint64_t accepted;    /* connections taken from a listener */
@@ -33,6 +42,7 @@ struct CACHE_ALIGNED activity {
     _Atomic uint64_t taken_over;  /* connections received from a sibling */
     _Atomic uint64_t loop_ms;     /* CLOCK_MONOTONIC of the last turn of the loop */
     struct task tasks[ACTIVITY_TASKS];
+    struct unwritten access_lines;
 };
 
 /* A consistent copy of a task for a reader in another process. False while idle. */

@@ -67,6 +67,7 @@ struct server {
     bool is_late;     /* nobody waited for a while: connections may have queued in the kernel, and been given up */
     uint64_t wake_ms; /* when the leader wants to wake up */
     uint64_t answered;
+    uint64_t log_flushed_ms; /* the access log, by the leader */
 
     pthread_t courier;
     bool has_courier;

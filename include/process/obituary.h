@@ -7,6 +7,6 @@
 
 /* One line for each request that the row shows in the application, with `status` (504 for a timeout, 502 else) and no
  * bytes. Field values of the request are not known any more: their atoms say "-". */
-void obituary_write(struct access_log *log, const struct row *r, unsigned threads, uint16_t status);
+void obituary_write(struct access_log *log, struct row *r, unsigned threads, uint16_t status);
 
 #endif

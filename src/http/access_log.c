@@ -22,17 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FLUSH_BYTES        (32 * 1024)
-#define LINES_BYTES        (2 * FLUSH_BYTES)
+#define FLUSH_BYTES        (UNWRITTEN_BYTES / 2)
 #define REPORT_INTERVAL_MS 60000
-
-/* Whole lines that wait to be written; the first may be the rest of one. The length changes after the bytes are
- * there. */
-struct lines {
-    char *data;
-    _Atomic size_t length;
-    size_t capacity;
-};
 
 enum destination_kind { DESTINATION_FILE, DESTINATION_STREAM, DESTINATION_SOCKET };
 
@@ -53,7 +44,8 @@ struct access_log {
     struct access_format *format;
     char *path; /* absolute, or "-" */
     struct destination destination;
-    struct lines lines;
+    struct unwritten *lines;
+    bool owns_lines;
     struct buf line; /* the one being made */
     struct time_text time;
     uint64_t dropped;
@@ -62,38 +54,57 @@ struct access_log {
 
 /* ---- lines ---- */
 
-static void lines_init(struct lines *l) {
-    l->data = mem_alloc(LINES_BYTES);
-    l->capacity = LINES_BYTES;
-    atomic_init(&l->length, 0);
+struct range {
+    size_t first, end;
+};
+
+/* Of shared memory anything may be read. */
+static struct range lines_range(const struct unwritten *l) {
+    uint64_t word = atomic_load_explicit(&l->span, memory_order_acquire);
+    struct range s = {(size_t)(word >> 32), (size_t)(word & UINT32_MAX)};
+    return s.first <= s.end && s.end <= UNWRITTEN_BYTES ? s : (struct range){0, 0};
 }
 
-static void lines_release(struct lines *l) {
-    mem_free(l->data);
+static void lines_set(struct unwritten *l, size_t first, size_t end) {
+    if (first == end) first = end = 0;
+    atomic_store_explicit(&l->span, (uint64_t)first << 32 | end, memory_order_release);
 }
 
-static size_t lines_length(const struct lines *l) {
-    return atomic_load_explicit(&l->length, memory_order_acquire);
+static size_t lines_length(const struct unwritten *l) {
+    struct range s = lines_range(l);
+    return s.end - s.first;
 }
 
-static bool lines_append(struct lines *l, const struct buf *line) {
-    size_t length = lines_length(l);
-    if (line->len > l->capacity - length) return false;
-    memcpy(l->data + length, line->data, line->len);
-    atomic_store_explicit(&l->length, length + line->len, memory_order_release);
+/* To the front; a worker that dies meanwhile loses them, with a reader that did not take them in time anyway. */
+static void lines_compact(struct unwritten *l) {
+    struct range s = lines_range(l);
+    lines_set(l, 0, 0);
+    memmove(l->text, l->text + s.first, s.end - s.first);
+    lines_set(l, 0, s.end - s.first);
+}
+
+static bool lines_append(struct unwritten *l, const struct buf *line) {
+    struct range s = lines_range(l);
+    if (line->len > UNWRITTEN_BYTES - s.end && s.first) {
+        lines_compact(l);
+        s = lines_range(l);
+    }
+    if (line->len > UNWRITTEN_BYTES - s.end) return false;
+    memcpy(l->text + s.end, line->data, line->len);
+    lines_set(l, s.first, s.end + line->len);
     return true;
 }
 
-static void lines_consume(struct lines *l, size_t taken) {
-    size_t rest = lines_length(l) - taken;
-    memmove(l->data, l->data + taken, rest);
-    atomic_store_explicit(&l->length, rest, memory_order_release);
+static void lines_consume(struct unwritten *l, size_t taken) {
+    struct range s = lines_range(l);
+    lines_set(l, s.first + taken, s.end);
 }
 
-static size_t lines_count(const struct lines *l) {
+static size_t lines_count(const struct unwritten *l) {
+    struct range s = lines_range(l);
     size_t count = 0;
-    const char *end = l->data + lines_length(l);
-    for (const char *p = l->data; (p = memchr(p, '\n', (size_t)(end - p))); p++) count++;
+    const char *end = l->text + s.end;
+    for (const char *p = l->text + s.first; (p = memchr(p, '\n', (size_t)(end - p))); p++) count++;
     return count;
 }
 
@@ -148,10 +159,9 @@ static ssize_t destination_write(const struct destination *d, const char *data, 
 /* ---- the log; its lock is held ---- */
 
 /* Everything for a file, as many whole lines as stay together for anything else. */
-static size_t next_portion(const struct access_log *log, size_t offset) {
-    const char *data = log->lines.data + offset;
-    size_t length = lines_length(&log->lines) - offset, bound = destination_portion(&log->destination);
-    if (log->destination.kind == DESTINATION_FILE || length <= bound) return length;
+static size_t next_portion(const struct destination *d, const char *data, size_t length) {
+    size_t bound = destination_portion(d);
+    if (d->kind == DESTINATION_FILE || length <= bound) return length;
     const char *end = memrchr(data, '\n', bound);
     return end ? (size_t)(end - data) + 1 : bound;
 }
@@ -166,16 +176,21 @@ static void report_dropped(struct access_log *log) {
     log->reported_ms = now;
 }
 
-static void flush(struct access_log *log) {
-    size_t length = lines_length(&log->lines), written = 0;
-    while (written < length) {
-        ssize_t n = destination_write(&log->destination, log->lines.data + written, next_portion(log, written));
+static size_t write_lines(const struct destination *d, struct unwritten *lines) {
+    struct range s = lines_range(lines);
+    size_t written = 0;
+    while (s.first + written < s.end) {
+        const char *data = lines->text + s.first + written;
+        ssize_t n = destination_write(d, data, next_portion(d, data, s.end - s.first - written));
         if (n <= 0) break;
         written += (size_t)n;
     }
-    if (written == 0) return;
-    lines_consume(&log->lines, written);
-    report_dropped(log);
+    if (written) lines_consume(lines, written);
+    return written;
+}
+
+static void flush(struct access_log *log) {
+    if (write_lines(&log->destination, log->lines)) report_dropped(log);
 }
 
 static void time_text_set(struct time_text *t, time_t now) {
@@ -229,7 +244,8 @@ struct access_log *access_log_open(const char *path, const char *format, char *e
     log->format = compiled;
     log->path = absolute_path(path);
     log->destination = destination;
-    lines_init(&log->lines);
+    log->lines = MEM_NEW(struct unwritten);
+    log->owns_lines = true;
     buf_init(&log->line);
     return log;
 }
@@ -257,16 +273,30 @@ int access_log_reopen(struct access_log *log) {
 void access_log_free(struct access_log *log) {
     if (!log) return;
     flush(log);
-    log->dropped += lines_count(&log->lines);
+    log->dropped += lines_count(log->lines);
     log->reported_ms = 0;
     report_dropped(log);
     fd_close(&log->destination.fd);
     access_format_free(log->format);
-    lines_release(&log->lines);
+    if (log->owns_lines) mem_free(log->lines);
     buf_release(&log->line);
     mem_free(log->path);
     pthread_mutex_destroy(&log->lock);
     mem_free(log);
+}
+
+void access_log_keep_in(struct access_log *log, struct unwritten *lines) {
+    if (log->owns_lines) mem_free(log->lines);
+    log->lines = lines;
+    log->owns_lines = false;
+}
+
+void access_log_write_rest(struct access_log *log, struct unwritten *lines) {
+    pthread_mutex_lock(&log->lock);
+    write_lines(&log->destination, lines);
+    log->dropped += lines_count(lines);
+    lines_set(lines, 0, 0);
+    pthread_mutex_unlock(&log->lock);
 }
 
 void access_log_add(struct access_log *log, struct exchange *x, const struct handler *handler) {
@@ -276,9 +306,9 @@ void access_log_add(struct access_log *log, struct exchange *x, const struct han
 
     pthread_mutex_lock(&log->lock);
     line_make(log, x, buf_slice(&variables));
-    bool is_kept = lines_append(&log->lines, &log->line);
-    if (!is_kept || lines_length(&log->lines) >= FLUSH_BYTES) flush(log);
-    if (!is_kept && !lines_append(&log->lines, &log->line)) log->dropped++;
+    bool is_kept = lines_append(log->lines, &log->line);
+    if (!is_kept || lines_length(log->lines) >= FLUSH_BYTES) flush(log);
+    if (!is_kept && !lines_append(log->lines, &log->line)) log->dropped++;
     pthread_mutex_unlock(&log->lock);
     buf_release(&variables);
 }
@@ -291,5 +321,5 @@ void access_log_flush(struct access_log *log) {
 }
 
 bool access_log_is_empty(const struct access_log *log) {
-    return lines_length(&log->lines) == 0;
+    return lines_length(log->lines) == 0;
 }

@@ -71,6 +71,7 @@ void activity_reset(struct activity *a) {
     atomic_store_explicit(&a->handed_over, 0, memory_order_relaxed);
     atomic_store_explicit(&a->taken_over, 0, memory_order_relaxed);
     atomic_store_explicit(&a->loop_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&a->access_lines.span, 0, memory_order_relaxed);
     for (size_t i = 0; i < ARRAY_LENGTH(a->tasks); i++) {
         struct task *t = &a->tasks[i];
         atomic_store_explicit(&t->started_ms, 0, memory_order_relaxed);

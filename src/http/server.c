@@ -16,7 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define LATE_MS 20
+#define LATE_MS       20
+#define LOG_GATHER_MS 100
 
 static void response_prepare(struct server *s, struct exchange *x, unsigned thread) {
     x->thread = thread;
@@ -140,19 +141,29 @@ static bool is_drained(struct server *s) {
     return s->is_draining && s->conn_count == 0 && !accept_stragglers(s);
 }
 
+/* Lines gather for a moment, so that not every request pays for a write(2); after a pause they leave at once. */
+static uint64_t log_deadline(const struct server *s) {
+    if (!s->config.access_log || access_log_is_empty(s->config.access_log)) return CLOCK_NEVER;
+    return s->log_flushed_ms + LOG_GATHER_MS;
+}
+
 /* Waits for the next batch, without the lock. The batch is drained and nobody else waits. */
 static void lead(struct server *s) {
     server_expire_timers(s);
     if (!list_is_empty(&s->ready) || s->is_stopped || is_drained(s)) return; /* a timer may have closed the last one */
     courier_rest(s);
+    uint64_t log_ms = log_deadline(s);
+    bool flushes = s->now_ms >= log_ms;
     s->wake_ms = server_next_deadline(s);
+    if (flushes) s->log_flushed_ms = s->now_ms;
+    else if (log_ms < s->wake_ms) s->wake_ms = log_ms;
     int timeout_ms = server_wait_milliseconds(s, s->wake_ms);
     if (s->now_ms >= s->turn_ms + LATE_MS) s->is_late = true;
     uint64_t before_ms = s->now_ms;
     s->is_polling = true;
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
-    server_flush_log(s);
+    if (flushes) server_flush_log(s);
     if (UNLIKELY(loop_wait(&s->loop, timeout_ms))) server_lose_loop();
     pthread_mutex_lock(&s->lock);
     s->is_polling = false;

@@ -29,8 +29,9 @@ static void write_line(struct access_log *log, const struct task_view *view, uin
     access_log_add(log, &x, &nobody);
 }
 
-void obituary_write(struct access_log *log, const struct row *r, unsigned threads, uint16_t status) {
+void obituary_write(struct access_log *log, struct row *r, unsigned threads, uint16_t status) {
     struct task_view view;
+    access_log_write_rest(log, &r->activity.access_lines);
     for (unsigned i = 0; i < threads && i < ACTIVITY_TASKS; i++)
         if (task_read(&r->activity.tasks[i], &view)) write_line(log, &view, status);
     access_log_flush(log);

@@ -58,7 +58,7 @@ static void bury_worker(struct arbiter *a, struct slot *s, int status) {
     news_read_row(a, s);
     const struct slot before = *s;
     struct generation *g = s->generation;
-    const struct row *row = &a->board->rows[s->index];
+    struct row *row = &a->board->rows[s->index];
     const struct death d = {.status = status,
                             .verdict = s->verdict,
                             .settings = s->settings,

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC 0x63737632 /* "csv2": changes with the layout */
+#define MAGIC 0x63737633 /* "csv3": changes with the layout */
 
 static struct scoreboard *map(int fd, int flags) {
     void *memory =

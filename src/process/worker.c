@@ -176,6 +176,7 @@ static uint64_t choose_max_requests(const struct settings *s) {
 
 static struct server *make_server(const struct worker *w, const struct handler *handler) {
     const struct settings *s = w->settings;
+    if (w->access_log) access_log_keep_in(w->access_log, &w->row->activity.access_lines);
     const struct server_config config = {
         .settings = s,
         .listeners = w->listeners,

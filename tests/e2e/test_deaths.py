@@ -343,3 +343,12 @@ def test_once_up_the_arbiter_never_gives_up(cserve):
             return False
     until(answers, 'an answer', 60 * SLOW)
     server.wait_workers(2, deadline=60 * SLOW)
+
+
+def test_a_worker_that_is_killed_takes_no_line_of_the_access_log_along(cserve):
+    server = cserve(workers=1, settings={'accesslog': '-'})
+    with server.connect() as c:
+        for i in range(50):
+            c.get(f'/?n={i}')
+        server.signal(signal.SIGKILL, server.workers()[0])
+    until(lambda: all(f'?n={i} ' in server.stdout() for i in range(50)), server.stdout)
