@@ -406,6 +406,7 @@ void conn_answered(struct conn *c) {
 }
 
 void conn_retire(struct conn *c) {
+    if (!c->requests) listener_let_through(c->source.fd);
     c->may_read = true;
     conn_read(c);
     if (c->state != CONN_IDLE) return;
