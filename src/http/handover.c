@@ -156,7 +156,6 @@ static void adopt_request(struct conn *c, const struct message *m, const char *b
         x->parser->state = PARSER_COMPLETE;
     }
     fd_close(&body_fd);
-    c->is_gone = conn_is_cut(c); /* it may have waited for a taker for long */
     conn_complete(c);
 }
 
@@ -167,6 +166,7 @@ static void adopt(struct server *s, const struct message *m, const char *bytes, 
     c->wants_proxy = m->wants_proxy;
     buf_append(&c->pending, bytes + m->head_length + m->body_in_memory, m->pending_length);
     atomic_fetch_add_explicit(&s->config.activity->taken_over, 1, memory_order_relaxed);
+    c->is_gone = conn_is_cut(c); /* it may have waited for a taker for long */
     if (m->head_length) adopt_request(c, m, bytes, fds[1]);
     else {
         c->may_read = true; /* a courier gives away what it has heard of without reading it */
