@@ -136,6 +136,7 @@ void server_lose_loop(void) {
     _exit(EXIT_DEAF);
 }
 
+/* Also after a last look at the listeners. */
 static bool is_drained(struct server *s) {
     return s->is_draining && s->conn_count == 0 && !accept_stragglers(s);
 }
