@@ -26,8 +26,6 @@ int fd_above_standard(int fd);
 /* Bytes that were sent on a stream socket and that its peer has not acknowledged (SIOCOUTQ, tcp(7), unix(7)); 0 if that
  * cannot be told. */
 size_t fd_unacknowledged(int fd);
-/* Has the connection failed since we last looked, by a reset for instance (SO_ERROR, socket(7))? Tells once. */
-bool fd_has_failed(int fd);
 /* The descriptor limit of this process (RLIMIT_NOFILE, soft), raised to the hard one first if `raise_soft`. */
 size_t fd_limit(bool raise_soft);
 

@@ -42,7 +42,8 @@ bool listener_is_bound_to(int fd, const struct address *address);
 void listener_refuse_more(struct listener *l);
 /* Takes that back. False for a unix socket: its file is gone, only a new socket can be reached. */
 bool listener_admit_again(struct listener *l);
-/* For a connection that was accepted since: if it was half made when its listener began to refuse, it refuses, too. */
+/* For a connection that has been accepted since its listener may have begun to refuse: if it was half made then, it
+ * refuses, too. */
 void listener_let_through(int fd);
 /* Closes it; removes the socket file if `unlink_file` and if it is still the one that was made. */
 void listener_free(struct listener *l, bool unlink_file);

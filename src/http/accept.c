@@ -81,9 +81,10 @@ static bool watch(struct server *s, struct loop_source *source, bool is_watched,
     /* Level-triggered events stay in the kernel's ready list until they are handled, which would wake the courier for
      * each of them; with siblings yield_turn() arms anew anyway. */
     uint32_t events = EPOLLIN | (server_has_siblings(s) ? EPOLLEXCLUSIVE | EPOLLET : 0);
-    if (wanted != is_watched && (wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source)))
-        give_up(s, source->fd, errno);
-    return wanted;
+    if (wanted == is_watched) return wanted;
+    if (!(wanted ? loop_add(&s->loop, source, events) : loop_remove(&s->loop, source))) return wanted;
+    give_up(s, source->fd, errno);
+    return false;
 }
 
 /* The kernel wakes the first idle worker in the order in which they began to watch: whoever got something goes to the
@@ -142,19 +143,23 @@ static void on_taker(struct loop_source *source, uint32_t events) {
     if (may_be_more && s->taker_is_watched) yield_turn(s, &s->taker);
 }
 
-static void update_taker(struct server *s, bool may_take) {
-    if (s->taker.fd >= 0) s->taker_is_watched = watch(s, &s->taker, s->taker_is_watched, may_take);
+/* Asked for each source anew: one that turns out to be lost ends the taking, also from those before it. */
+static bool may_take(const struct server *s) {
+    return !s->is_draining && !s->is_stopped && !s->courier_leads && s->accept_again_ms == 0;
+}
+
+static void update_taker(struct server *s) {
+    if (s->taker.fd >= 0) s->taker_is_watched = watch(s, &s->taker, s->taker_is_watched, may_take(s));
 }
 
 /* What joins the loop first is heard of first. Where every request keeps its worker busy, listeners and hand-over
  * socket join anew for each: they take turns, or a stream of one would starve the other. */
 void accept_update(struct server *s) {
-    bool may_take = !s->is_draining && !s->is_stopped && !s->courier_leads && s->accept_again_ms == 0;
-    if (may_take && !s->taker_is_watched) s->prefers_taker = !s->prefers_taker;
-    if (s->prefers_taker) update_taker(s, may_take);
+    if (may_take(s) && !s->taker_is_watched) s->prefers_taker = !s->prefers_taker;
+    if (s->prefers_taker) update_taker(s);
     for (size_t i = 0; i < s->config.listener_count; i++)
-        s->acceptors[i].is_watched = watch(s, &s->acceptors[i].source, s->acceptors[i].is_watched, may_take);
-    update_taker(s, may_take);
+        s->acceptors[i].is_watched = watch(s, &s->acceptors[i].source, s->acceptors[i].is_watched, may_take(s));
+    update_taker(s);
 }
 
 void accept_start(struct server *s) {

@@ -57,6 +57,7 @@ void conn_close(struct conn *c, enum close_reason reason) {
     struct server *s = c->server;
     timer_stop(&c->timer);
     list_unlink(&c->link);
+    /* Whoever took it holds it open, so that it would stay in the set. */
     if (reason != CLOSE_HANDED_OVER) loop_forget(&c->source);
     else if (c->watched) loop_remove(&s->loop, &c->source);
     fd_close(&c->source.fd);
@@ -340,10 +341,11 @@ static void conn_read(struct conn *c) {
 
 static void on_event(struct loop_source *source, uint32_t events) {
     struct conn *c = CONTAINER_OF(source, struct conn, source);
+    const struct server *s = c->server;
     if (events & (EPOLLERR | EPOLLHUP)) c->is_gone = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) c->may_read = true;
     /* Whoever takes it reads it. */
-    if (c->state == CONN_IDLE && events == EPOLLIN && c->server->courier_leads && handover_is_possible(c->server) &&
+    if (UNLIKELY(s->courier_leads) && c->state == CONN_IDLE && events == EPOLLIN && handover_is_possible(s) &&
         handover_give(c) == HANDOVER_DONE)
         return;
     switch (c->state) {
@@ -355,7 +357,7 @@ static void on_event(struct loop_source *source, uint32_t events) {
         else if (events & EPOLLRDHUP) c->may_read = true;
         break;
     case CONN_SERVING:
-        if (!output_is_empty(&c->output)) output_flush(&c->output, c->source.fd, server_release(c->server));
+        if (!output_is_empty(&c->output)) output_flush(&c->output, c->source.fd, server_release(s));
         break;
     case CONN_FLUSHING: conn_flush(c); break;
     case CONN_LINGERING: conn_linger_read(c); break;
@@ -406,6 +408,7 @@ void conn_answered(struct conn *c) {
 }
 
 void conn_retire(struct conn *c) {
+    if (!c->requests) listener_let_through(c->source.fd);
     c->may_read = true;
     conn_read(c);
     if (c->state != CONN_IDLE) return;

@@ -79,6 +79,7 @@ enum handover_result handover_give(struct conn *c) {
     struct server *s = c->server;
     struct message m;
     struct iovec vectors[4];
+    if (!output_is_empty(&c->output)) return HANDOVER_UNFIT; /* a 100 Continue that the socket did not take */
     describe(c, &m, vectors);
     if (sizeof m + vectors[1].iov_len + vectors[2].iov_len + vectors[3].iov_len > MESSAGE_MAX) return HANDOVER_UNFIT;
     union control control = {0};
@@ -119,7 +120,8 @@ static bool give_queue(struct list *queue) {
 }
 
 void handover_unready(struct server *s) {
-    bool all = give_queue(&s->queues[QUEUE_IDLE].timers) && give_queue(&s->queues[QUEUE_HEADER].timers);
+    bool all = !handover_is_possible(s) ||
+               (give_queue(&s->queues[QUEUE_IDLE].timers) && give_queue(&s->queues[QUEUE_HEADER].timers));
     s->handover_again_ms = all ? 0 : s->now_ms + HANDOVER_RETRY_MS;
 }
 

@@ -46,5 +46,5 @@ void request_timeout_enforce(struct server *s) {
         any = true;
     }
     bool is_doomed = s->settings->threads == 1; /* the arbiter is about to kill it */
-    if (any && is_doomed && handover_is_possible(s)) handover_unready(s);
+    if (any && is_doomed) handover_unready(s);
 }

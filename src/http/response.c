@@ -57,6 +57,11 @@ void response_reset(struct response *r) {
     r->length = r->body_bytes = r->sent_bytes = 0;
 }
 
+/* Whatever the method. */
+static inline bool status_has_no_body(unsigned status) {
+    return status == 204 || status == 205 || status == 304;
+}
+
 const char *response_start(struct exchange *x, struct slice status) {
     struct response *r = &x->response;
     if (r->is_head_sent) return "the response has begun already";
@@ -68,7 +73,7 @@ const char *response_start(struct exchange *x, struct slice status) {
     if (d[0] == '1') return "an interim (1xx) status cannot be the response's status";
     response_reset(r);
     r->status = (uint16_t)((d[0] - '0') * 100 + (d[1] - '0') * 10 + (d[2] - '0'));
-    r->is_bodiless = x->request.is_head || r->status == 204 || r->status == 205 || r->status == 304;
+    r->is_bodiless = x->request.is_head || status_has_no_body(r->status);
     buf_reserve(&r->out, 512);
     buf_append(&r->out, "HTTP/1.1 ", 9);
     buf_append_slice(&r->out, status);
@@ -177,7 +182,7 @@ void response_set_length(struct exchange *x, uint64_t length) {
     if (r->has_length || r->is_head_sent) return;
     r->has_length = true;
     r->length = length;
-    if (r->status == 204 || r->status == 205 || r->status == 304) return;
+    if (status_has_no_body(r->status)) return;
     if (x->request.is_head && length == 0) return; /* it says nothing of what GET would get */
     BUF_APPEND_LITERAL(&r->out, "Content-Length: ");
     buf_append_u64(&r->out, length);
@@ -188,7 +193,7 @@ void response_set_length(struct exchange *x, uint64_t length) {
 static void append_framing(struct exchange *x) {
     struct response *r = &x->response;
     const struct request *q = &x->request;
-    bool needs_framing = !r->has_length && r->status != 204 && r->status != 205 && r->status != 304;
+    bool needs_framing = !r->has_length && !status_has_no_body(r->status);
     if (r->status == 205) BUF_APPEND_LITERAL(&r->out, "Content-Length: 0\r\n");
     if (needs_framing && q->minor_version) {
         BUF_APPEND_LITERAL(&r->out, "Transfer-Encoding: chunked\r\n");

@@ -64,7 +64,7 @@ static struct conn *take_ready(struct server *s) {
         list_unlink(first);
         s->ready_count--;
         /* What is not watched yet is new here, and was read without a look at its end. */
-        if (UNLIKELY(s->is_late) && !c->watched) c->is_gone |= fd_has_failed(c->source.fd);
+        if (UNLIKELY(s->is_late) && !c->watched && !c->is_gone) c->is_gone = conn_is_cut(c);
         if (!c->is_gone) return c;
         log_debug("request from '%.*s' not served: its client has gone", (int)c->peer.text_len, c->peer.text);
         conn_close(c, CLOSE_CLIENT);
@@ -137,6 +137,7 @@ void server_lose_loop(void) {
     _exit(EXIT_DEAF);
 }
 
+/* Also after a last look at the listeners. */
 static bool is_drained(struct server *s) {
     return s->is_draining && s->conn_count == 0 && !accept_stragglers(s);
 }

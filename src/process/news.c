@@ -50,6 +50,14 @@ static void cancel_promises(struct arbiter *a, const struct generation *g) {
     }
 }
 
+/* It forks one after the other: from its last answer on it has boot_timeout for the next. */
+static void renew_promises(struct arbiter *a, const struct generation *g) {
+    for (unsigned i = 0; i < a->slots_used; i++) {
+        struct slot *s = &a->slots[i];
+        if (s->generation == g && s->state != SLOT_WAITING) slot_handle(s, SLOT_ON_ASKED, a->now_ms);
+    }
+}
+
 void news_hear_template(struct arbiter *a, struct generation *g) {
     struct template_reply r;
     int heard;
@@ -64,6 +72,7 @@ void news_hear_template(struct arbiter *a, struct generation *g) {
         case TEMPLATE_FORKED: note_fork(a, g, &r); break;
         case TEMPLATE_FORK_FAILED: note_failed_fork(a, g, &r); break;
         }
+        if (r.news != TEMPLATE_READY) renew_promises(a, g);
     }
     if (heard < 0) cancel_promises(a, g);
 }

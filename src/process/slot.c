@@ -153,6 +153,7 @@ static const struct cell table[SLOT_STATES][SLOT_EVENTS] =
             },
         [SLOT_FORKING] =
             {
+                [SLOT_ON_ASKED] = {await_template, SLOT_FORKING},
                 [SLOT_ON_FORKED] = {await_boot, SLOT_STARTING},
                 [SLOT_ON_FORK_FAILED] = {back_off, SLOT_WAITING},
                 [SLOT_ON_RETIRE] = {give_up_seat, SLOT_CANCELLED},
@@ -161,6 +162,7 @@ static const struct cell table[SLOT_STATES][SLOT_EVENTS] =
             },
         [SLOT_CANCELLED] =
             {
+                [SLOT_ON_ASKED] = {await_template, SLOT_CANCELLED},
                 [SLOT_ON_DUE] = {await_end_of_template, SLOT_CANCELLED},
                 [SLOT_ON_FORKED] = {kill_stopped, SLOT_DYING},
                 [SLOT_ON_FORK_FAILED] = {vacate, SLOT_EMPTY},

@@ -648,8 +648,8 @@ def test_stopping_closes_idle_connections_at_once(cserve):
         assert time.monotonic() - begin < 3 * SLOW
 
 
-def test_raw_connection_helper_sees_resets():
-    """The helper itself: a reset must not look like an end."""
+def test_the_raw_connection_sees_resets():
+    """The tests' own client: a reset must not look like an end."""
     listener = socket.create_server(('127.0.0.1', 0))
     with Connection(listener.getsockname()) as c:
         peer, _ = listener.accept()

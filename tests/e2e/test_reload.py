@@ -317,6 +317,15 @@ def test_a_template_that_hangs_is_replaced(cserve):
     assert served(server) == 'one'
 
 
+def test_a_template_that_takes_its_time_for_each_worker_is_no_hung_one(cserve):
+    """boot_timeout is for each worker, however many wait for theirs."""
+    server = cserve(app=version('one'), workers=5, settings={'preload_app': True, 'boot_timeout': f'{3 * SLOW:.0f}', 'hooks': 'myhooks'}, start=False)
+    server.write_app(f'def pre_fork(server, worker):\n    import time\n    time.sleep({SLOW})\n', 'myhooks.py')
+    server.start(wait=False)
+    server.wait_ready(deadline=30 * SLOW)
+    assert 'aborting' not in server.log()
+
+
 def test_a_template_that_cannot_fork_for_a_reload_rolls_back(cserve):
     server = cserve(app=version('one'), workers=2, settings={'preload_app': True, 'boot_timeout': '1', 'hooks': 'myhooks'}, start=False)
     hooks = 'def pre_fork(server, worker):\n    import time\n    time.sleep({})\n'

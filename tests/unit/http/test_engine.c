@@ -24,6 +24,7 @@ struct fixture {
     struct activity *activity;
     struct server *server;
     struct loop_source stop;
+    struct loop_source hurry;
     pthread_t threads[THREADS_MAX];
     unsigned thread_count;
     _Atomic unsigned served;
@@ -68,6 +69,13 @@ static void on_stop(struct loop_source *source, uint32_t events) {
     struct fixture *f = CONTAINER_OF(source, struct fixture, stop);
     (void)events;
     server_drain(f->server, f->retires ? SERVER_DRAIN_RETIRE : SERVER_DRAIN_STOP);
+}
+
+/* Retires no longer: everybody stops. */
+static void on_hurry(struct loop_source *source, uint32_t events) {
+    struct fixture *f = CONTAINER_OF(source, struct fixture, hurry);
+    (void)events;
+    server_drain(f->server, SERVER_DRAIN_STOP);
 }
 
 struct runner {
@@ -132,6 +140,8 @@ static struct fixture *start_beside(struct settings settings, unsigned threads, 
     assert_non_null(f->server);
     f->stop = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC), .on_event = on_stop};
     assert_int_equal(server_watch(f->server, &f->stop, EPOLLIN | EPOLLONESHOT), 0);
+    f->hurry = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC), .on_event = on_hurry};
+    assert_int_equal(server_watch(f->server, &f->hurry, EPOLLIN | EPOLLONESHOT), 0);
     f->thread_count = threads;
     for (unsigned i = 0; i < threads; i++) {
         struct runner *r = MEM_NEW(struct runner);
@@ -149,12 +159,17 @@ static struct fixture *start(void) {
     return start_with(DEFAULTS, 1);
 }
 
-static void stop(struct fixture *f) {
+static void ring(int event_fd) {
     uint64_t one = 1;
-    assert_int_equal(write(f->stop.fd, &one, sizeof one), sizeof one);
+    assert_int_equal(write(event_fd, &one, sizeof one), sizeof one);
+}
+
+static void stop(struct fixture *f) {
+    ring(f->stop.fd);
     for (unsigned i = 0; i < f->thread_count; i++) pthread_join(f->threads[i], NULL);
     server_free(f->server);
     close(f->stop.fd);
+    close(f->hurry.fd);
     close(f->gate);
     close(f->listener.fd);
     mem_free(f->activity);
@@ -590,6 +605,39 @@ static void many_threads_hang_retire_and_hand_over_at_once(void **state) {
     close(pair[1]);
 }
 
+/* While it retired there was no room to give anything away; when it stops there is, but nobody would take it. */
+static void a_server_told_to_stop_while_it_retires_gives_nothing_away(void **state) {
+    (void)state;
+    int pair[2];
+    static const char junk[4096];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    while (send(pair[0], junk, sizeof junk, 0) > 0) continue;
+    while (send(pair[0], junk, 1, 0) > 0) continue;
+    struct fixture *f = start_beside(DEFAULTS, 1, (const int[2]){pair[0], -1});
+    int idle = dial(f), half = dial(f);
+    expect_on(idle, GET("/first"), "GET /first  ");
+    say(half, SLICE("GET /half HTTP/1.1\r\nHo"));
+    expect_on(idle, GET("/next"), "GET /next  ");
+    f->retires = true;
+    ring(f->stop.fd);
+    ring(f->hurry.fd);
+    char text[sizeof junk];
+    assert_int_equal(recv(idle, text, sizeof text, 0), 0);
+    while (recv(pair[1], text, sizeof text, 0) > 0) continue;
+    struct slice rest = SLICE("st: a-name-that-takes-its-time\r\n\r\n");
+    for (size_t i = 0; i < rest.len; i++) {
+        say(half, slice_make(rest.data + i, 1));
+        usleep(1000);
+    }
+    expect_on(half, SLICE(""), "GET /half  ");
+    assert_int_equal(recv(pair[1], text, sizeof text, 0), -1);
+    close(idle);
+    close(half);
+    stop(f);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void a_request_beyond_the_timeout_is_answered_with_504(void **state) {
     (void)state;
     int pair[2];
@@ -638,6 +686,23 @@ static void draining_answers_what_was_sent_before(void **state) {
     stop(f);
 }
 
+/* A listener that refuses passes that on to a connection that was half made, which may be accepted a moment before the
+ * worker is told to stop. */
+static void draining_lets_the_bytes_of_a_new_connection_through(void **state) {
+    (void)state;
+    struct fixture *f = start();
+    int hops_of_loopback = 64, fewer = 10;
+    assert_int_equal(setsockopt(f->listener.fd, IPPROTO_IP, IP_MINTTL, &hops_of_loopback, sizeof(int)), 0);
+    int client = dial(f);
+    while (!atomic_load(&f->activity->connections)) usleep(100);
+    assert_int_equal(setsockopt(client, IPPROTO_IP, IP_TTL, &fewer, sizeof(int)), 0);
+    ring(f->stop.fd);
+    say(client, GET("/new"));
+    expect_on(client, SLICE(""), "GET /new  ");
+    close(client);
+    stop(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_a_get),
@@ -651,8 +716,10 @@ int main(void) {
         cmocka_unit_test(what_came_together_with_a_slow_request_does_not_wait_for_it),
         cmocka_unit_test(retiring_servers_lose_no_connection),
         cmocka_unit_test(many_threads_hang_retire_and_hand_over_at_once),
+        cmocka_unit_test(a_server_told_to_stop_while_it_retires_gives_nothing_away),
         cmocka_unit_test(a_request_beyond_the_timeout_is_answered_with_504),
         cmocka_unit_test(draining_answers_what_was_sent_before),
+        cmocka_unit_test(draining_lets_the_bytes_of_a_new_connection_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
