@@ -20,8 +20,10 @@ EXPECTED = Path(__file__).resolve().parent / 'expected.json'
 REQUESTS = 1000
 TOLERANCE = 0.03
 
-# Instructions per request, user space, at most.
+# Instructions per request, user space, at most; and how much more it may be where nothing is recorded: half of a request is the
+# interpreter's, and another one, or one built otherwise, takes more for the same (3.13 of pyenv 6,800 for hello).
 INSTRUCTIONS = {'hello': 6000, 'browser': 18000, 'close': None, 'post': None}
+UNRECORDED = 1.25
 # System calls per request, at most: kept alive over one connection, kept alive under load, closing.
 CALLS = {'hello': 3, 'browser': 3, 'close': 5}
 CALLS_UNDER_LOAD = {'hello': 2}
@@ -52,8 +54,8 @@ def environment(compiler, python_version):
 class Gate:
     """Collects what was measured, and prints a line for each figure with what it was held against."""
 
-    def __init__(self, record):
-        self.record, self.measured, self.passed, self.failed = record, {}, 0, 0
+    def __init__(self, record, is_update=False):
+        self.record, self.is_update, self.measured, self.passed, self.failed = record, is_update, {}, 0, 0
 
     def hold(self, name, value, bound=None, slack=0, is_recorded=False, digits=0):
         if is_recorded:
@@ -66,9 +68,9 @@ class Gate:
                 faults.append('over the bound')
         if recorded:
             notes.append('recorded %d, %+.1f %%' % (recorded, (value / recorded - 1) * 100))
-            if value > recorded * (1 + TOLERANCE):
+            if value > recorded * (1 + TOLERANCE) and not self.is_update:
                 faults.append('%.0f %% more than recorded' % ((value / recorded - 1) * 100))
-            elif value < recorded * (1 - TOLERANCE):
+            elif value < recorded * (1 - TOLERANCE) and not self.is_update:
                 notes.append('less than recorded: `make bench-check UPDATE=1` keeps it')
         print('  %-44s %10.*f  %-6s (%s)' % (name, digits, value, 'FAILED' if faults else 'ok', '; '.join(faults + notes) or 'no bound'))
         self.failed += bool(faults)
@@ -108,6 +110,8 @@ def gather(spec, ports):
 
 def judge(found, gate):
     for name, bound in INSTRUCTIONS.items():
+        if bound and not gate.record:
+            bound *= UNRECORDED
         gate.hold('instructions, ' + name, found['instructions', name]['instructions'], bound, is_recorded=True)
     for name in KEPT_ALIVE:
         own = sum(n for (caller, _), n in found['instructions', name]['mallocs'].items() if not counts.is_python(caller))
@@ -134,7 +138,7 @@ def explain(found):
 def check(args, spec):
     key = environment(args.compiler, spec.version.partition('Python ')[2].split(',')[0])
     records = json.loads(args.expected.read_text()) if args.expected.exists() else {}
-    gate = Gate({} if args.update else records.get(key, {}))
+    gate = Gate(records.get(key, {}), args.update)
     print('per request, of a worker with everything on that a user has by default')
     if not args.update and key not in records:
         print('  nothing is recorded for %s: the bounds alone count' % key)

@@ -88,12 +88,19 @@ def send(server, scenario, n):
 
 
 def parse_callgrind(text):
-    """Instructions in all, and calls of libc's allocators by caller: (total, {(caller, allocator): calls})."""
-    names, calls = {}, collections.Counter()
-    function = called = None
+    """Instructions in all, and calls of libc's allocators by caller: (total, {(caller, allocator): calls}). A caller without a name, in a
+    library without symbols, goes by that of the library."""
+    names, calls, libraries = {}, collections.Counter(), {}
+    function = called = library = None
     for line in text.splitlines():
         kind, _, value = line.partition('=')
-        if kind in ('fn', 'cfn'):
+        if kind in ('ob', 'cob'):
+            number, _, path = value.partition(' ')
+            if path:
+                libraries[number] = path.rpartition('/')[2]
+            if kind == 'ob':
+                library = libraries.get(number)
+        elif kind in ('fn', 'cfn'):
             number, _, name = value.partition(' ')
             if name:
                 names[number] = re.sub(r"'\d+$", '', name)
@@ -102,7 +109,8 @@ def parse_callgrind(text):
             else:
                 called = number
         elif kind == 'calls' and names.get(called) in MALLOCS:
-            calls[names.get(function, function), names[called]] += int(value.split()[0])
+            caller = names.get(function, function)
+            calls[library if library and caller.startswith('0x') else caller, names[called]] += int(value.split()[0])
     total = re.search(r'^(?:summary|totals): (\d+)', text, re.M)
     return int(total.group(1)) if total else 0, calls
 
@@ -127,7 +135,7 @@ def instructions(spec, scenario, port, n):
 
 def is_python(function):
     """Whether it is one of CPython's allocators: for the application's objects, and for the environ, which is one."""
-    return re.match('_?Py', function) is not None
+    return re.match('_?Py|libpython', function) is not None
 
 
 def wait_for_dump(folder, worker):
