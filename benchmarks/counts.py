@@ -134,8 +134,9 @@ def instructions(spec, scenario, port, n):
 
 
 def is_python(function):
-    """Whether it is one of CPython's allocators: for the application's objects, and for the environ, which is one."""
-    return re.match('_?Py|libpython', function) is not None
+    """Whether it is one of CPython's allocators: for the application's objects, and for the environ, which is one. What valgrind knows
+    nothing of is in a library, too: our own names it has read."""
+    return re.match(r'_?Py|libpython|\?\?\?', function) is not None
 
 
 def wait_for_dump(folder, worker):

@@ -16,6 +16,7 @@ import answers  # noqa: E402
 import check  # noqa: E402
 import counts  # noqa: E402
 import http1  # noqa: E402
+import report  # noqa: E402
 import results  # noqa: E402
 import scenarios  # noqa: E402
 import servers  # noqa: E402
@@ -149,7 +150,31 @@ def test_measures_and_reports(tmp_path):
     done = run(tmp_path, 'report', '--folder', tmp_path / 'report')
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (tmp_path / 'report').iterdir()} == {'README.md', 'results.json', 'cpu.svg', 'latency.svg'}
-    assert '### post: 1 KB of JSON by POST' in (tmp_path / 'report/README.md').read_text()
+    text = (tmp_path / 'report/README.md').read_text()
+    assert '### post: 1 KB of JSON by POST' in text and '`make bench SCENARIOS=post ROUNDS=1 SECONDS=1`' in text
+    assert 'one interleaved run' in text and '-b 127.0.0.1:{port} -w {workers} {app}' in text
+    assert set(told['startup']['servers']['cserve']['rounds'][0]) == {'ready_ms', 'preload_ready_ms'}
+
+
+def test_the_report_says_where_a_goal_is_missed():
+    def told(**figures):
+        return dict(rounds=[figures])
+    scenario = {'gen10': dict(servers={'floor': told(cpu_us=10, p50_us=1000), 'cserve': told(cpu_us=11, p50_us=1900),
+                                       'other': told(cpu_us=9, p50_us=44000)}),
+                'access_log': dict(servers={'cserve': told(cpu_us=10), 'cserve +log': told(cpu_us=10.5)}),
+                'memory': dict(servers={'cserve': told(preload_pss_kb=44 * 1024)})}
+    text = '\n'.join(report.goals(dict(scenarios=scenario)))
+    assert 'misses 1 of these 4: CPU ÷ floor, generator of 10 chunks of 1 KB, no length (1.10, not 1.05).' in text
+    assert '| 1.10 | 1.05 | **no** | other 0.90 |' in text and '| 1.90 | 2.00 | yes | other 44.00, floor 1.00 |' in text
+    scenario['gen10']['servers']['cserve'] = told(cpu_us=10, p50_us=1900)
+    assert 'It is there in all of them.' in '\n'.join(report.goals(dict(scenarios=scenario)))
+
+
+def test_a_scenario_measured_again_keeps_nothing_of_the_run_before(tmp_path):
+    data = results.read(tmp_path / 'none')
+    for name in ('a', 'b'):
+        results.merge(data, 'startup', scenarios.SCENARIOS['startup'], {name: dict(rounds=[])}, 1, 1, 0.5)
+    assert set(data['scenarios']['startup']['servers']) == {'b'}
 
 
 def test_a_name_that_does_not_exist_is_said(tmp_path):
