@@ -15,7 +15,7 @@ PEERS     ?= bjoern fastwsgi granian meinheld
 BENCH_PACKAGES := wrk util-linux python3-matplotlib python3-flask python3-django gunicorn uwsgi-core uwsgi-plugin-python3 \
                   python3-waitress python3-cheroot libapache2-mod-wsgi-py3
 PEER_PACKAGES  := python3-venv libev-dev python3-greenlet
-CHECK_PACKAGES := valgrind strace wrk
+CHECK_PACKAGES := valgrind strace binutils
 
 bench-deps:
 	@scripts/install-deps $(BUILD_PACKAGES) $(BENCH_PACKAGES)

@@ -8,6 +8,7 @@ import json
 import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import counts
@@ -19,13 +20,20 @@ EXPECTED = Path(__file__).resolve().parent / 'expected.json'
 REQUESTS = 1000
 TOLERANCE = 0.03
 
-# Instructions per request, user space, at most.
+# Instructions per request, user space, at most; and how much more it may be where nothing is recorded: half of a request is the
+# interpreter's, and another one, or one built otherwise, takes more for the same (3.13 of pyenv 6,800 for hello).
 INSTRUCTIONS = {'hello': 6000, 'browser': 18000, 'close': None, 'post': None}
+UNRECORDED = 1.25
 # System calls per request, at most: kept alive over one connection, kept alive under load, closing.
-CALLS = {'hello': 3, 'browser': 3, 'close': 6}
-CALLS_UNDER_LOAD = {'hello': 2.1}
-# A request that strace makes slow wakes the courier, and a client that is late costs an accept4 or recvfrom more. That only ever adds
-# calls: the least of some runs counts, and a tenth of a call is let pass. One call more for each request is still seen.
+CALLS = {'hello': 3, 'browser': 3, 'close': 5}
+CALLS_UNDER_LOAD = {'hello': 2}
+ROUNDS_UNDER_LOAD = 50
+# What fewer than one request in twenty makes is the arbiter's or made by the clock. A worker that was kept from its loop for some
+# milliseconds, as happens below strace on a busy machine, asks of each new connection whether its client is still there.
+SELDOM = 0.05
+WHEN_LATE = ('getsockopt',)
+# A request that strace makes slow wakes the courier, and a client that is late costs an epoll_wait more. That only ever adds calls: the
+# least of some runs counts, and a tenth of a call is let pass. One call more for each request is still seen.
 CALLS_RUNS = 4
 CALLS_SLACK = 0.1
 # Those that no kept-alive request makes. What one connection takes is shared by all of its requests.
@@ -38,7 +46,7 @@ KEPT_ALIVE = ('hello', 'browser')
 
 def environment(compiler, python_version):
     libc = ' '.join(platform.libc_ver())
-    cc = subprocess.run([*compiler.split(), '-dumpfullversion'], capture_output=True, text=True).stdout.strip()
+    cc = subprocess.run([*compiler.split(), '-dumpfullversion', '-dumpversion'], capture_output=True, text=True).stdout.strip()
     valgrind = subprocess.run(['valgrind', '--version'], capture_output=True, text=True).stdout.strip()
     return '%s, Python %s, %s %s, %s, %s' % (platform.machine(), python_version, compiler, cc, libc, valgrind)
 
@@ -46,8 +54,8 @@ def environment(compiler, python_version):
 class Gate:
     """Collects what was measured, and prints a line for each figure with what it was held against."""
 
-    def __init__(self, record):
-        self.record, self.measured, self.passed, self.failed = record, {}, 0, 0
+    def __init__(self, record, is_update=False):
+        self.record, self.is_update, self.measured, self.passed, self.failed = record, is_update, {}, 0, 0
 
     def hold(self, name, value, bound=None, slack=0, is_recorded=False, digits=0):
         if is_recorded:
@@ -60,23 +68,26 @@ class Gate:
                 faults.append('over the bound')
         if recorded:
             notes.append('recorded %d, %+.1f %%' % (recorded, (value / recorded - 1) * 100))
-            if value > recorded * (1 + TOLERANCE):
+            if value > recorded * (1 + TOLERANCE) and not self.is_update:
                 faults.append('%.0f %% more than recorded' % ((value / recorded - 1) * 100))
-            elif value < recorded * (1 - TOLERANCE):
+            elif value < recorded * (1 - TOLERANCE) and not self.is_update:
                 notes.append('less than recorded: `make bench-check UPDATE=1` keeps it')
         print('  %-44s %10.*f  %-6s (%s)' % (name, digits, value, 'FAILED' if faults else 'ok', '; '.join(faults + notes) or 'no bound'))
         self.failed += bool(faults)
         self.passed += not faults
 
 
-def least_calls(count, bound, slack=0):
+def calls_in_all(name, calls):
+    left_out = WHEN_LATE if SCENARIOS[name].closes else ()
+    return sum(n for call, n in calls.items() if n >= SELDOM and call not in left_out)
+
+
+def least_calls(name, bound, count):
     """The calls of the run with the fewest; no further run once they are within the bound."""
     best = None
     for _ in range(CALLS_RUNS):
-        calls = count()
-        if best is None or sum(calls.values()) < sum(best.values()):
-            best = calls
-        if sum(best.values()) <= bound + slack:
+        best = min(filter(None, (best, count())), key=lambda calls: calls_in_all(name, calls))
+        if calls_in_all(name, best) <= bound + CALLS_SLACK:
             break
     return best
 
@@ -88,9 +99,10 @@ def gather(spec, ports):
                 for name in INSTRUCTIONS}
         found = {key: future.result() for key, future in work.items()}
     for name, bound in CALLS.items():
-        found['calls', name] = least_calls(lambda: counts.system_calls(spec, SCENARIOS[name], ports, REQUESTS * 2), bound, CALLS_SLACK)
+        found['calls', name] = least_calls(name, bound, lambda: counts.system_calls(spec, SCENARIOS[name], ports, REQUESTS * 2))
     for name, bound in CALLS_UNDER_LOAD.items():
-        found['load', name] = least_calls(lambda: counts.system_calls_under_load(spec, SCENARIOS[name], ports), bound)
+        found['load', name] = least_calls(name, bound, lambda: counts.system_calls_under_load(spec, SCENARIOS[name], ports,
+                                                                                              ROUNDS_UNDER_LOAD))
     for name in KEPT_ALIVE:
         found['faults', name] = counts.page_faults(spec, SCENARIOS[name], next(ports), REQUESTS * 4)
     return found
@@ -98,6 +110,8 @@ def gather(spec, ports):
 
 def judge(found, gate):
     for name, bound in INSTRUCTIONS.items():
+        if bound and not gate.record:
+            bound *= UNRECORDED
         gate.hold('instructions, ' + name, found['instructions', name]['instructions'], bound, is_recorded=True)
     for name in KEPT_ALIVE:
         own = sum(n for (caller, _), n in found['instructions', name]['mallocs'].items() if not counts.is_python(caller))
@@ -107,9 +121,9 @@ def judge(found, gate):
         gate.hold('calls of %s, %s' % ('/'.join(forbidden) or 'epoll_ctl, mmap and the like', name), sum(forbidden.values()), FORBIDDEN_MAX,
                   digits=3)
     for name, bound in CALLS.items():
-        gate.hold('system calls, ' + name, sum(found['calls', name].values()), bound, CALLS_SLACK, digits=2)
+        gate.hold('system calls, ' + name, calls_in_all(name, found['calls', name]), bound, CALLS_SLACK, digits=2)
     for name, bound in CALLS_UNDER_LOAD.items():
-        gate.hold('system calls under load, ' + name, sum(found['load', name].values()), bound, digits=2)
+        gate.hold('system calls under load, ' + name, calls_in_all(name, found['load', name]), bound, CALLS_SLACK, digits=2)
 
 
 def explain(found):
@@ -121,18 +135,10 @@ def explain(found):
                                                ', '.join('%s %.2f' % item for item in value.items() if item[1] >= 0.005)))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--binary', type=Path, required=True)
-    parser.add_argument('--compiler', default='cc', help='what the binary was built with')
-    parser.add_argument('--expected', type=Path, default=EXPECTED)
-    parser.add_argument('--update', action='store_true')
-    args = parser.parse_args()
-    servers.require('valgrind', 'callgrind_control', 'strace', 'wrk')
-    spec = servers.cserve(args.binary.resolve())['cserve']
+def check(args, spec):
     key = environment(args.compiler, spec.version.partition('Python ')[2].split(',')[0])
     records = json.loads(args.expected.read_text()) if args.expected.exists() else {}
-    gate = Gate({} if args.update else records.get(key, {}))
+    gate = Gate(records.get(key, {}), args.update)
     print('per request, of a worker with everything on that a user has by default')
     if not args.update and key not in records:
         print('  nothing is recorded for %s: the bounds alone count' % key)
@@ -148,6 +154,21 @@ def main():
         print('recorded for ' + key)
     print('%d passed, %d failed' % (gate.passed, gate.failed))
     sys.exit(gate.failed > 0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--binary', type=Path, required=True)
+    parser.add_argument('--compiler', default='cc', help='what the binary was built with')
+    parser.add_argument('--expected', type=Path, default=EXPECTED)
+    parser.add_argument('--update', action='store_true')
+    args = parser.parse_args()
+    servers.require('valgrind', 'callgrind_control', 'strace', 'strip')
+    with tempfile.TemporaryDirectory(prefix='bench-check-') as folder:
+        # Names of functions are all that is wanted, and valgrind gives up where it does not understand a compiler's debugging information.
+        binary = Path(folder) / args.binary.name
+        subprocess.run(['strip', '--strip-debug', '-o', binary, args.binary], check=True)
+        check(args, servers.cserve(binary)['cserve'])
 
 
 if __name__ == '__main__':

@@ -100,27 +100,34 @@ def run_rounds(name, scenario, specs, rounds, seconds, ports):
     return results
 
 
+def ways(spec):
+    """Each worker imports the application, or it is imported before they are forked, where that can be chosen: prefix of the results, command."""
+    return [('preload_' if spec.is_preloaded else '', spec.command)] + ([('preload_', spec.preload)] if spec.preload else [])
+
+
 def run_startup(name, scenario, specs, rounds, seconds, ports):
     results = {label: dict(rounds=[]) for label, *_ in entrants(scenario, specs)}
     for i in range(rounds):
         for label, spec, _, _ in entrants(scenario, specs):
-            server, fault = start(label, spec, scenario, next(ports))
-            if server:
-                results[label]['rounds'].append(dict(ready_ms=server.ready_s * 1000))
-                server.stop()
-            else:
-                results[label]['error'] = fault
+            told = {}
+            for prefix, command in ways(spec):
+                server, fault = start(label, spec, scenario, next(ports), command)
+                if server:
+                    told[prefix + 'ready_ms'] = server.ready_s * 1000
+                    server.stop()
+                else:
+                    results[label]['error'] = fault
+            results[label]['rounds'].append(told)
         say('%s %d' % (name, i))
     return results
 
 
 def run_memory(name, scenario, specs, rounds, seconds, ports):
-    """Without and with the application imported before the workers are forked, where that can be chosen. Memory hardly varies: one round."""
+    """Memory hardly varies: one round."""
     results = {}
     for label, spec, _, _ in entrants(scenario, specs):
         told = {}
-        ways = [('preload_' if spec.is_preloaded else '', spec.command)] + ([('preload_', spec.preload)] if spec.preload else [])
-        for prefix, command in ways:
+        for prefix, command in ways(spec):
             server, fault = start(label, spec, scenario, next(ports), command)
             if server:
                 for _ in range(200):  # so that every worker has served

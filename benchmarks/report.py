@@ -49,11 +49,13 @@ def difference_rows(scenario, entry, versions):
 
 def scenario_table(name, scenario, entry, versions={}):
     lines = ['### %s: %s' % (name, scenario.title), '']
-    lines += ['%d rounds of %d s, %s%s' % (entry['rounds'], entry['seconds'], entry['when'], ', at ' + entry['commit'] if entry.get('commit') else ''), '']
+    lines += ['`make bench SCENARIOS=%s ROUNDS=%d SECONDS=%d`, %s%s%s' % (
+        name, entry['rounds'], entry['seconds'], entry['when'], ', at ' + entry['commit'] if entry.get('commit') else '',
+        ', load average before it %.1f' % entry['load'] if 'load' in entry else ''), '']
     if scenario.kind == 'startup':
-        rows = [[label_of(n, versions), number(results.median(s, 'ready_ms'), 0), number(min((r['ready_ms'] for r in s['rounds']), default=None), 0)]
-                for n, s in entry['servers'].items()]
-        return lines + table(['server', 'ready after ms', 'least'], rows)
+        rows = [[label_of(n, versions), number(results.median(s, 'ready_ms'), 0), number(results.median(s, 'preload_ready_ms'), 0),
+                 number(results.ratio(s, entry['servers'].get('floor'), 'preload_ready_ms'), 2)] for n, s in entry['servers'].items()]
+        return lines + table(['server', 'ready after ms', 'preloaded', 'preloaded ÷ floor'], rows)
     if scenario.kind == 'memory':
         def mega(server, key):
             value = results.median(server, key)
@@ -84,19 +86,54 @@ def overview(data):
     return table(['CPU ÷ floor', *chosen], rows + [floor])
 
 
-def goals(data):
-    """Where cserve is to be, where it is, and where the best of the others is."""
-    rows = []
+# Beside the CPU of the scenarios: what, at most, and how it follows from the servers' results and a server's name.
+MORE_GOALS = {
+    'gen10': [('ms to half of the answers of a generator, 64 connections on one CPU', 2.0, lambda told, n: (results.median(told[n], 'p50_us') or 0) / 1000 or None)],
+    'access_log': [('µs of CPU for a line of the access log', 1.0, lambda told, n: results.difference(told.get(n + ' +log'), told[n]))],
+    'idle4000': [('hello with ÷ without 4,000 idle connections', 1.05, lambda told, n: results.ratio(told.get(n + ' +idle'), told[n])),
+                 ('KB of memory for an idle connection', 2.0, lambda told, n: told.get(n + ' +idle', {}).get('idle_kb', 0) / 4000 or None)],
+    'startup': [('first answer of 4 preloaded Django workers ÷ floor, which imports it once', 1.1,
+                 lambda told, n: results.ratio(told[n], told.get('floor'), 'preload_ready_ms'))],
+    'memory': [('MB (PSS) of 4 preloaded Django workers', 45.0,
+                lambda told, n: (results.median(told[n], 'preload_pss_kb') or 0) / 1024 or None)],
+}
+
+
+def goal_rows(data):
     for name, scenario in SCENARIOS.items():
-        entries = data['scenarios'].get(name, {}).get('servers', {})
-        if scenario.goal is None or 'floor' not in entries or 'cserve' not in entries:
-            continue
-        others = {n: results.ratio(s, entries['floor']) for n, s in entries.items() if n not in FLOORS + ('cserve',)}
-        best = min((n for n in others if others[n]), key=others.get, default=None)
-        own = results.ratio(entries['cserve'], entries['floor'])
-        rows.append([scenario.title, number(own, 2), '%.2f' % scenario.goal, '' if own is None else 'yes' if own <= scenario.goal else '**no**',
-                     '%s %.2f' % (best, others[best]) if best else '–'])
-    return table(['scenario', 'cserve ÷ floor', 'goal', 'met', 'best of the others'], rows)
+        told = data['scenarios'].get(name, {}).get('servers', {})
+        chosen = MORE_GOALS.get(name, [])
+        if scenario.goal is not None:
+            chosen = [('CPU ÷ floor, ' + scenario.title, scenario.goal, lambda told, n: results.ratio(told[n], told.get('floor')))] + chosen
+        for title, goal, figure in chosen if 'cserve' in told else []:
+            own = figure(told, 'cserve')
+            others = {n: figure(told, n) for n in told if n.split(' ')[0] not in FLOORS + ('cserve',)}
+            best = min((n for n in others if others[n] is not None), key=others.get, default=None)
+            least = figure(told, 'floor') if 'floor' in told and '÷' not in title else None
+            if own is not None:
+                beside = ['%s %.2f' % (best, others[best])] if best else []
+                yield title, own, goal, ', '.join(beside + (['floor %.2f' % least] if least else [])) or '–'
+
+
+def goals(data):
+    """Where cserve is to be, where it is, and where the best of the others is; and in a sentence, where it is not."""
+    rows = list(goal_rows(data))
+    missed = ['%s (%.2f, not %.2f)' % (title, own, goal) for title, own, goal, _ in rows if own > goal]
+    if not rows:
+        return []
+    sentence = 'It misses %d of these %d: %s.' % (len(missed), len(rows), '; '.join(missed)) if missed else 'It is there in all of them.'
+    return table(['', 'cserve', 'at most', 'met', 'best of the others'],
+                 [[title, number(own, 2), '%.2f' % goal, 'yes' if own <= goal else '**no**', best] for title, own, goal, best in rows]) + [
+        sentence, '']
+
+
+def commands(data):
+    """How each server was started."""
+    told = data.get('commands', {})
+    if not told:
+        return []
+    return ['## How each one is started', '', '`{kernel}` and `{python}` are the floors\' arguments for a scenario (benchmarks/scenarios.py).', '',
+            '```', *('%-17s %s' % (n, ' '.join(c.split())) for n, c in told.items()), '```', '']
 
 
 def what_they_do(data):
@@ -116,8 +153,11 @@ Written by `make bench-report` from [results.json](results.json). [benchmarks/RE
 what the figures can bear.
 
 `floor` is a C program that receives, calls the same application through CPython's API with a prepared environ, and sends: no parsing, no
-validation, no timeouts, no log. A server's CPU (its whole process tree) divided by that of the floor in the same round is the ratio that counts; the median over
-the rounds is quoted. `kernel` does not even call an application.
+validation, no timeouts, no log. `kernel` does not even call an application.
+
+The figures are ratios within one interleaved run: a server's CPU (its whole process tree) divided by that of the floor in the same round, the median
+over the rounds. Microseconds, requests per second and percentiles are of this machine at that minute, and not to be compared from one run to
+another; with a load average far above 1 before the run, the ratios too are worth less.
 '''
 
 
@@ -130,13 +170,14 @@ def write(data, folder):
     lines += ['%(cpu)s, %(cpus)d CPUs, %(memory_gb)d GB; %(system)s, Linux %(kernel)s; Python %(python)s, Flask %(flask)s, Django %(django)s; '
               '%(compiler)s; wrk %(wrk)s. Loopback; with one worker, the server on one CPU and wrk on the other.' % m, '']
     lines += ['Versions: ' + ', '.join('%s %s' % (n, v) for n, v in data['versions'].items() if v) + '.', '']
-    lines += ['To repeat it: `make bench-peers`, then `make bench ROUNDS=5 SECONDS=1`, or a part, such as '
-              '`make bench SCENARIOS=hello,browser SERVERS=floor,cserve,bjoern`.', '']
+    lines += ['To repeat it: `make bench-peers`, then the command of a scenario below, with `SERVERS=floor,cserve,bjoern` for some servers only; '
+              '`make bench` measures all.', '']
     lines += ['## Where cserve is to be', '', *goals(data), '## CPU beside the floor', '', '![CPU per request](cpu.svg)', '', *overview(data)]
     lines += ['## What requests wait', '', '![Percentiles of latency](latency.svg)', '']
     if data['answers']:
         lines += ['## What each one does and does not do', '', 'Looked at from outside, by `benchmarks/answers.py`, with the options of the '
                   'benchmark and one worker. **Bold** is what a user may miss, or an attacker may not.', '', *what_they_do(data)]
+    lines += commands(data)
     lines += ['## Every scenario', '']
     for name, entry in scenarios.items():
         lines += scenario_table(name, SCENARIOS[name], entry, data['versions'])

@@ -30,7 +30,7 @@ def machine(python):
 
 
 def read(path):
-    return json.loads(path.read_text()) if path.exists() else dict(machine={}, versions={}, scenarios={}, answers={})
+    return json.loads(path.read_text()) if path.exists() else dict(machine={}, versions={}, commands={}, scenarios={}, answers={})
 
 
 def write(path, data):
@@ -40,14 +40,12 @@ def write(path, data):
     new.rename(path)
 
 
-def merge(data, name, scenario, servers, rounds, seconds):
-    entry = data['scenarios'].setdefault(name, dict(servers={}))
+def merge(data, name, scenario, servers, rounds, seconds, load):
+    """`load` is what the machine was busy with before: processes that ran or waited to run, over the last minute."""
     # Ratios are within a round: what another run measured would be paired with rounds of this one.
-    if scenario.has_cpu:
-        entry['servers'] = {}
-    entry['servers'].update(servers)
-    entry.update(when=time.strftime('%Y-%m-%d %H:%M'), rounds=rounds, seconds=max(seconds, scenario.seconds),
-                 commit=output('git', 'describe', '--always', '--dirty', '--exclude=*'))
+    data['scenarios'][name] = dict(
+        servers=servers, when=time.strftime('%Y-%m-%d %H:%M'), rounds=rounds, seconds=max(seconds, scenario.seconds), load=load,
+        commit=output('git', 'describe', '--always', '--dirty', '--exclude=*'))
 
 
 def median(server, key):
@@ -63,13 +61,14 @@ def total(server, key):
     return sum(r.get(key, 0) for r in server['rounds'])
 
 
-def pairs(server, base):
-    return [(a['cpu_us'], b['cpu_us']) for a, b in zip(server['rounds'], base['rounds']) if a.get('requests') and b.get('requests')]
+def pairs(server, base, key='cpu_us'):
+    return [(a[key], b[key]) for a, b in zip(server['rounds'], base['rounds'])
+            if a.get(key) and b.get(key) and a.get('requests', 1) and b.get('requests', 1)]
 
 
-def ratio(server, base):
-    """The median over the rounds of CPU divided by that of `base` in the same round."""
-    both = pairs(server, base) if server and base else []
+def ratio(server, base, key='cpu_us'):
+    """The median over the rounds of CPU, or another figure, divided by that of `base` in the same round."""
+    both = pairs(server, base, key) if server and base else []
     return statistics.median(a / b for a, b in both) if both else None
 
 

@@ -1,5 +1,6 @@
 """The command behind `make bench`: run.py [paths] measure|answers|report [options]; the Makefile gives the paths."""
 import argparse
+import os
 from pathlib import Path
 
 import answers
@@ -42,14 +43,16 @@ def main():
     chosen = scenarios.chosen(','.join(n for n in names if n != 'answers')) if names != ['answers'] else {}
     data['machine'] = results.machine(args.python)
     data['versions'].update({name: spec.version for name, spec in specs.items()})
+    data.setdefault('commands', {}).update({name: spec.command.replace('%s/' % results.ROOT, '') for name, spec in specs.items()})
     scenarios.write_big_file()
     ports = free_ports()
     if with_answers:
         data['answers'].update(answers.look(specs, ports))
         results.write(args.results, data)
     for name, scenario in chosen.items():
+        load = os.getloadavg()[0]
         told = measure.run(name, scenario, specs, args.rounds, args.seconds, ports)
-        results.merge(data, name, scenario, told, args.rounds, args.seconds)
+        results.merge(data, name, scenario, told, args.rounds, args.seconds, load)
         results.write(args.results, data)
         print('\n'.join(report.scenario_table(name, scenario, data['scenarios'][name])), flush=True)
 

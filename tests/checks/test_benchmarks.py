@@ -16,6 +16,7 @@ import answers  # noqa: E402
 import check  # noqa: E402
 import counts  # noqa: E402
 import http1  # noqa: E402
+import report  # noqa: E402
 import results  # noqa: E402
 import scenarios  # noqa: E402
 import servers  # noqa: E402
@@ -37,16 +38,23 @@ calls=9 0
 0 90
 fn=(2)
 0 50
+ob=(5) /opt/lib/libpython3.13.so.1.0
+fn=(6) 0x00000000048d63c8
+0 30
+cob=(7) /lib/libc.so.6
+cfn=(2)
+calls=2 0
+0 10
 
-totals: 1170
+totals: 1210
 '''
 
 
 def test_callgrind_is_read_with_the_callers_of_malloc():
     total, calls = counts.parse_callgrind(CALLGRIND)
-    assert total == 1170
-    assert calls == {('_PyEval_EvalFrameDefault', 'malloc'): 7, ('conn_read', 'malloc'): 3}
-    assert counts.is_python('_PyEval_EvalFrameDefault') and not counts.is_python('conn_read')
+    assert total == 1210
+    assert calls == {('_PyEval_EvalFrameDefault', 'malloc'): 7, ('conn_read', 'malloc'): 3, ('libpython3.13.so.1.0', 'malloc'): 2}
+    assert counts.is_python('_PyEval_EvalFrameDefault') and counts.is_python('libpython3.13.so.1.0') and not counts.is_python('conn_read')
 
 
 def test_calls_of_the_start_cancel_out():
@@ -84,10 +92,10 @@ def test_gate_fails_for_each_kind_of_cost(capsys):
     good.update({('faults', n): 0.0 for n in check.KEPT_ALIVE})
     bad = {
         ('instructions', 'hello'): dict(instructions=5000, mallocs={('conn_read', 'malloc'): 1.0}),
-        ('instructions', 'browser'): dict(instructions=18100, mallocs={}),
+        ('instructions', 'browser'): dict(instructions=22600, mallocs={}),
         ('calls', 'hello'): dict(recvfrom=1.0, sendto=1.0, epoll_ctl=0.5),
         ('calls', 'browser'): dict(recvfrom=2.0, sendto=1.0, epoll_wait=1.0),
-        ('calls', 'close'): dict(accept4=7.0),
+        ('calls', 'close'): dict(accept4=1.0, recvfrom=1.0, sendto=2.0, close=1.0, epoll_wait=1.0),
         ('load', 'hello'): dict(recvfrom=2.0, sendto=1.0),
         ('faults', 'browser'): 0.5,
     }
@@ -142,7 +150,31 @@ def test_measures_and_reports(tmp_path):
     done = run(tmp_path, 'report', '--folder', tmp_path / 'report')
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (tmp_path / 'report').iterdir()} == {'README.md', 'results.json', 'cpu.svg', 'latency.svg'}
-    assert '### post: 1 KB of JSON by POST' in (tmp_path / 'report/README.md').read_text()
+    text = (tmp_path / 'report/README.md').read_text()
+    assert '### post: 1 KB of JSON by POST' in text and '`make bench SCENARIOS=post ROUNDS=1 SECONDS=1`' in text
+    assert 'one interleaved run' in text and '-b 127.0.0.1:{port} -w {workers} {app}' in text
+    assert set(told['startup']['servers']['cserve']['rounds'][0]) == {'ready_ms', 'preload_ready_ms'}
+
+
+def test_the_report_says_where_a_goal_is_missed():
+    def told(**figures):
+        return dict(rounds=[figures])
+    scenario = {'gen10': dict(servers={'floor': told(cpu_us=10, p50_us=1000), 'cserve': told(cpu_us=11, p50_us=1900),
+                                       'other': told(cpu_us=9, p50_us=44000)}),
+                'access_log': dict(servers={'cserve': told(cpu_us=10), 'cserve +log': told(cpu_us=10.5)}),
+                'memory': dict(servers={'cserve': told(preload_pss_kb=44 * 1024)})}
+    text = '\n'.join(report.goals(dict(scenarios=scenario)))
+    assert 'misses 1 of these 4: CPU ÷ floor, generator of 10 chunks of 1 KB, no length (1.10, not 1.05).' in text
+    assert '| 1.10 | 1.05 | **no** | other 0.90 |' in text and '| 1.90 | 2.00 | yes | other 44.00, floor 1.00 |' in text
+    scenario['gen10']['servers']['cserve'] = told(cpu_us=10, p50_us=1900)
+    assert 'It is there in all of them.' in '\n'.join(report.goals(dict(scenarios=scenario)))
+
+
+def test_a_scenario_measured_again_keeps_nothing_of_the_run_before(tmp_path):
+    data = results.read(tmp_path / 'none')
+    for name in ('a', 'b'):
+        results.merge(data, 'startup', scenarios.SCENARIOS['startup'], {name: dict(rounds=[])}, 1, 1, 0.5)
+    assert set(data['scenarios']['startup']['servers']) == {'b'}
 
 
 def test_a_name_that_does_not_exist_is_said(tmp_path):
