@@ -206,7 +206,8 @@ class Soak:
 
     def check_deaths(self, deaths):
         """Every death that the log tells was our doing, and every kill of ours is told with its signal."""
-        told, log = {pid: cause for _, pid, cause in deaths}, self.server.log()
+        # Of a pid that came twice the first death, as of our kills.
+        told, log = {pid: cause for _, pid, cause in reversed(deaths)}, self.server.log()
         timeouts = [pid for pid, cause in told.items() if cause == 'killed by cserve: timeout']
         for pid, number in self.killed.items():
             wanted = f'killed by {signal.Signals(number).name}'
