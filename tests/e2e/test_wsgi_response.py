@@ -493,6 +493,7 @@ def application(environ, start_response):
     start_response('200 OK', [])
     if environ['PATH_INFO'] == '/wait':
         end = time.monotonic() + 60
+        environ['wsgi.errors'].write('waiting for the client to go\\n')
         while not environ['cserve.client_gone']() and time.monotonic() < end:
             time.sleep(0.01)
         environ['wsgi.errors'].write('the client has gone\\n')
@@ -501,7 +502,7 @@ def application(environ, start_response):
     assert server.get('/').body == b'False'
     with server.connect() as c:
         c.send(request('/wait'))
-        until(lambda: c.sock.send(b'') == 0, 'nothing')
+        server.wait_for_log('waiting for the client to go')
         c.reset()
     server.wait_for_log('the client has gone')
 
