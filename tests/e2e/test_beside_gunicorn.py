@@ -2,15 +2,12 @@
 import json
 import os
 import shutil
-import socket
-import subprocess
 
 import pytest
 
-from support import ports
 from support.http import Connection, request
+from support.neighbour import Neighbour
 from support.server import APPS
-from support.wait import until
 
 KEYS = ('REQUEST_METHOD', 'RAW_URI', 'SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING', 'SERVER_NAME', 'SERVER_PROTOCOL', 'HTTP_HOST', 'wsgi.url_scheme')
 
@@ -21,30 +18,14 @@ SAME = ['/', '/a/b', '/a?b=c&d=e', '/a?', '/?', '/a??b?c', '/a?/b/../c', '/a%20b
 BELOW = ['/app', '/app/', '/app/x', '/app?x', '/app//x', '/app/%2Fx', '/app/app/x', '/app/x?/app', 'http://a/app/x']
 
 
-class Gunicorn:
-    """On a free port, with the application that cserve serves beside it."""
+class Gunicorn(Neighbour):
+    """With the application that cserve serves beside it."""
 
     def __init__(self, directory, **environment):
-        self.log = directory / 'gunicorn.log'
-        self.port = ports.reserve()
-        self.address = ('127.0.0.1', self.port)
+        super().__init__(directory / 'gunicorn.log')
         with self.log.open('wb') as log:
-            self.process = subprocess.Popen([shutil.which('gunicorn'), '-w1', '-b', f'127.0.0.1:{self.port}', '--chdir', str(APPS), 'witness:application'],
-                                            stdout=log, stderr=log, env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1', **environment})
-        until(self.answers, self.log.read_text)
-
-    def answers(self):
-        assert self.process.poll() is None, self.log.read_text()
-        try:
-            socket.create_connection(self.address).close()
-            return True
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
-        ports.release(self.port)
+            self.start([shutil.which('gunicorn'), '-w1', '-b', f'127.0.0.1:{self.port}', '--chdir', str(APPS), 'witness:application'],
+                       stdout=log, stderr=log, env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1', **environment})
 
 
 @pytest.mark.parametrize('targets, environment', [(SAME, {}), (BELOW, {'SCRIPT_NAME': '/app'})], ids=['at the root', 'below SCRIPT_NAME'])

@@ -1,11 +1,9 @@
 """nginx's real package."""
 import os
 import shutil
-import socket
 import subprocess
 
-from support import ports
-from support.wait import until
+from support.neighbour import Neighbour
 
 CONF = '''
 daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx.log; {user}
@@ -29,29 +27,14 @@ def find():
     return shutil.which('nginx') or shutil.which('nginx', path='/usr/sbin:/sbin')
 
 
-class Nginx:
+class Nginx(Neighbour):
     """In front of a server on a unix socket."""
 
     def __init__(self, server):
         self.directory = server.directory / 'nginx'
         self.directory.mkdir()
-        self.port = ports.reserve()
-        self.address = ('127.0.0.1', self.port)
+        super().__init__(self.directory / 'nginx.log')
         user = 'user root;' if os.geteuid() == 0 else ''
         conf = self.directory / 'nginx.conf'
         conf.write_text(CONF.format(dir=self.directory, socket=server.address, port=self.port, user=user))
-        self.process = subprocess.Popen([find(), '-p', str(self.directory), '-c', str(conf)], stderr=subprocess.DEVNULL, start_new_session=True)
-        until(self.answers, 'nginx')
-
-    def answers(self):
-        assert self.process.poll() is None, (self.directory / 'nginx.log').read_text()
-        try:
-            socket.create_connection(self.address).close()
-            return True
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
-        ports.release(self.port)
+        self.start([find(), '-p', str(self.directory), '-c', str(conf)], stderr=subprocess.DEVNULL, start_new_session=True)
