@@ -231,6 +231,15 @@ static const llhttp_settings_t CALLBACKS = {
     .on_message_complete = on_complete,
 };
 
+static void forget_head(struct parser *p) {
+    struct request *r = p->request;
+    p->refusal = (struct refusal){0, NULL, NO_SUBJECT};
+    r->method = r->target = r->query = r->path = r->block = r->script_name = NO_SUBJECT;
+    r->field_count = 0;
+    r->block_serial = 0;
+    r->is_head = false;
+}
+
 void parser_start(struct parser *p, struct request *request, const struct settings *settings,
                   const struct peer *connection_peer) {
     p->request = request;
@@ -240,11 +249,7 @@ void parser_start(struct parser *p, struct request *request, const struct settin
     p->offset = p->head_length = p->chunk_line_bytes = 0;
     p->in_value = p->in_trailer = false;
     p->trailer_name_length = 0;
-    p->refusal = (struct refusal){0, NULL, NO_SUBJECT};
-    request->target = request->query = request->path = request->block = request->script_name = NO_SUBJECT;
-    request->field_count = 0;
-    request->block_serial = 0;
-    request->is_head = false;
+    forget_head(p);
 }
 
 void parser_release(struct parser *p) {
@@ -305,21 +310,21 @@ static bool split_plain_line(struct request *r, const char *data, size_t len, si
     return true;
 }
 
-/* A whole message without a body whose fields were judged before: only its request line is new. */
+/* A whole message without a body whose fields were judged before: only its request line is new. One whose target is
+ * refused takes the long way as well, which knows what is wrong with its line: a version may be. */
 static bool feed_known_head(struct parser *p, const char *data, size_t len) {
     struct request *r = p->request;
     if (!p->cache || len < sizeof "GET / HTTP/1.1\r\n\r\n" || memcmp(data + len - 4, "\r\n\r\n", 4) != 0) return false;
     if (!split_plain_line(r, data, len, p->settings->limit_request_line) ||
-        !head_cache_find(p->cache, r, p->field_capacity)) {
-        r->block = r->target = r->method = NO_SUBJECT;
+        !head_cache_find(p->cache, r, p->field_capacity) || !head_check_target(r, &p->refusal)) {
+        forget_head(p);
         return false;
     }
     r->minor_version = 1;
     r->is_head = slice_equal(request_span(r, r->method), SLICE("HEAD"));
     p->head_length = (uint32_t)len;
     p->state = PARSER_COMPLETE;
-    if (!head_check_target(r, &p->refusal)) p->state = PARSER_REFUSED;
-    else believe_forwarder(p);
+    believe_forwarder(p);
     return true;
 }
 

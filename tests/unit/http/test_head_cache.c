@@ -95,7 +95,36 @@ static void a_known_block_gives_what_parsing_it_gives(void **state) {
     head_cache_free(cache);
 }
 
+static void a_faulty_line_before_a_known_block_is_refused_for_its_fault(void **state) {
+    (void)state;
+    struct head_cache *cache = head_cache_new();
+    static struct parsed with, without;
+    with.parser.request = &with.request;
+    without.parser.request = &without.request;
+    for (int i = 0; i < 3; i++) parse(&with, cache, SLICE("GET / HTTP/1.1\r\n" BROWSER "\r\n"));
+    assert_int_not_equal(with.request.block_serial, 0);
+
+    parse(&with, cache, SLICE("GET / HTTP/1.GET / HTTP/1.1\r\n" BROWSER "\r\n"));
+    assert_int_equal(with.parser.state, PARSER_REFUSED);
+    assert_int_equal(with.parser.refusal.status, 505);
+
+    char any_byte[] = "GET /a?c HTTP/1.1\r\n" BROWSER "\r\n";
+    for (int byte = 0; byte < 256; byte++) {
+        any_byte[6] = (char)byte;
+        struct slice bytes = slice_make(any_byte, sizeof any_byte - 1);
+        parse(&with, cache, bytes);
+        parse(&without, NULL, bytes);
+        assert_same(&without, &with);
+    }
+    parser_release(&with.parser);
+    parser_release(&without.parser);
+    head_cache_free(cache);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_known_block_gives_what_parsing_it_gives)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_known_block_gives_what_parsing_it_gives),
+        cmocka_unit_test(a_faulty_line_before_a_known_block_is_refused_for_its_fault),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
