@@ -72,14 +72,14 @@ struct server {
     pthread_t courier;
     bool has_courier;
     bool courier_ends;
-    bool courier_is_armed;   /* its timer runs */
-    bool courier_is_for_one; /* it is disarmed as soon as somebody waits in the loop again */
-    bool courier_leads;      /* every application thread is stuck: listeners are not watched */
-    uint64_t courier_due_ms; /* when the timer should fire at the latest */
-    uint64_t courier_nap_us; /* what it is armed with */
-    uint64_t courier_armed_us;
-    uint64_t answered_at_arming; /* `answered` then */
-    struct loop courier_loop;    /* where the courier waits: for its timer, and for `loop` when it leads */
+    bool courier_is_alert; /* it will notice if the running requests take long */
+    bool courier_looks;    /* at `loop`: it wakes up for whatever comes */
+    bool courier_leads;    /* every application thread is stuck: listeners are not watched */
+    uint64_t courier_alert_us;
+    uint64_t answered_at_alert; /* `answered` then */
+    uint64_t courier_nap_us;    /* what its timer is armed with where requests come thick and fast */
+    uint64_t courier_due_us;    /* when the timer fires; 0: it is not armed */
+    struct loop courier_loop;   /* where the courier waits: for its timer and for `loop` */
     struct loop_source courier_timer;
     struct loop_source courier_view; /* `loop` as seen from courier_loop */
     struct loop_source taker;        /* config.handover_take_fd */
@@ -129,8 +129,8 @@ bool accept_stragglers(struct server *s);
 
 /* http/courier.c */
 int courier_start(struct server *s);
-/* The last free application thread goes to work. */
-void courier_arm(struct server *s);
+/* The last free application thread goes to work, and the courier is not alert. */
+void courier_alert(struct server *s);
 /* An application thread is about to wait in the loop. */
 void courier_rest(struct server *s);
 /* An application thread has come back, and the courier leads. */

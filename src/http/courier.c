@@ -1,17 +1,19 @@
 /* The courier: a thread without Python that takes care of the connections while every application thread is busy.
  *
- * It waits in an epoll set of its own, for a one-shot timer. The application thread that leaves nobody behind in the
- * loop arms it, unless it is armed. When the timer fires and no request has been finished since it was armed, all
- * application threads are stuck, and the courier leads: its set then has the loop's epoll descriptor in it, too, and it
- * reads, parses, flushes, keeps deadlines; what becomes a complete request is handed over to a sibling. Listeners and
- * the hand-over socket leave the loop meanwhile, because a busy worker must not take what an idle one could. The first
- * application thread that comes back puts them in again and takes the loop out of the courier's set: it need not wake
- * it for that.
+ * It waits in an epoll set of its own, for the loop's epoll descriptor and for a timer. The application thread that
+ * leaves nobody behind in the loop puts it on the alert, unless it is. What may come then, and finds all application
+ * threads at the same requests for handover_delay, makes the courier lead: it reads, parses, flushes, keeps deadlines;
+ * what becomes a complete request is handed over to a sibling. The hand-over socket and the listeners leave the loop
+ * meanwhile, because a busy worker must not take what an idle one could. The first application thread that comes back
+ * puts them in again and has the courier look away from the loop: it need not wake it for that.
  *
- * A courier that wakes up for nothing costs more than the request it was armed for. Where requests come thick and fast
- * the timer therefore runs on from one to the next, and longer in proportion to what was finished while it ran: one
- * system call for many requests. Where they come one by one, whoever goes to wait in the loop disarms it. An idle
- * worker makes no system call. The courier must never call into the application or wait for it. */
+ * A courier that wakes up for nothing costs more than the request it is there for, and so does a timer that is due
+ * soon, armed and disarmed. Where requests come one by one the alert is therefore a look at the loop, until somebody
+ * waits in it again: only what arrives, and would have to wait, wakes the courier and starts its timer. A tick that
+ * nobody disarms sees to the deadlines when nothing arrives. Where requests come thick and fast, something always
+ * arrives: the alert is the timer, which runs on from one to the next, and longer in proportion to what was finished
+ * while it ran: one system call for many requests. An idle worker makes no system call. The courier must never call
+ * into the application or wait for it. */
 #include "http/engine.h"
 
 #include "base/clock.h"
@@ -23,6 +25,8 @@
 #include <unistd.h>
 
 #define NAP_MAX_US   32000
+#define TICK_US      250000
+#define SPARSE_US    500 /* between requests: fewer would not pay for a timer that runs on */
 #define SUSPENDED_MS 500 /* later than that is more than a busy machine explains */
 
 static bool all_are_busy(const struct server *s) {
@@ -37,59 +41,66 @@ static void forgive_suspension(struct server *s, uint64_t planned_ms) {
         CONTAINER_OF(node, struct conn, link)->exchange->served_ms = s->now_ms;
 }
 
-/* ---- the timer ---- */
+/* ---- the alert ---- */
 
-static void set_timer(struct server *s, uint64_t microseconds) {
-    struct itimerspec t = {.it_value = {(time_t)(microseconds / 1000000), (long)(microseconds % 1000000) * 1000}};
+/* The timer fires then, or before. */
+static void fire_by(struct server *s, uint64_t now_us, uint64_t nap_us) {
+    if (s->courier_due_us && s->courier_due_us <= now_us + nap_us) return;
+    s->courier_due_us = now_us + nap_us;
+    struct itimerspec t = {.it_value = {(time_t)(nap_us / 1000000), (long)(nap_us % 1000000) * 1000}};
     timerfd_settime(s->courier_timer.fd, 0, &t, NULL);
 }
 
-/* Since the timer was armed last, has there been more than its shortest time between two requests? */
+static int look(struct server *s, uint32_t events) {
+    s->courier_looks = events != 0;
+    return loop_modify(&s->courier_loop, &s->courier_view, events);
+}
+
+/* Since the last alert. */
 static bool requests_are_sparse(const struct server *s, uint64_t now_us) {
-    uint64_t requests = s->answered - s->answered_at_arming;
-    return now_us - s->courier_armed_us > requests * s->settings->handover_delay;
-}
-
-void courier_arm(struct server *s) {
-    uint64_t now_us = clock_mono_us();
-    s->courier_is_armed = true;
-    s->courier_is_for_one = requests_are_sparse(s, now_us);
-    s->courier_armed_us = now_us;
-    s->courier_due_ms = s->now_ms + s->courier_nap_us / 1000 + 1;
-    s->answered_at_arming = s->answered;
-    set_timer(s, s->courier_nap_us);
-}
-
-void courier_rest(struct server *s) {
-    if (!s->courier_is_armed || !s->courier_is_for_one) return;
-    s->courier_is_armed = false;
-    set_timer(s, 0);
+    uint64_t requests = s->answered - s->answered_at_alert;
+    return now_us - s->courier_alert_us > requests * SPARSE_US;
 }
 
 static void choose_nap(struct server *s) {
-    uint64_t progress = s->answered - s->answered_at_arming, delay = s->settings->handover_delay;
+    uint64_t progress = s->answered - s->answered_at_alert, delay = s->settings->handover_delay;
     uint64_t nap = progress > 1 ? progress * delay : delay;
     uint64_t longest = delay > NAP_MAX_US ? delay : NAP_MAX_US;
     s->courier_nap_us = nap < longest ? nap : longest;
 }
 
-/* ---- the lead ---- */
-
-/* The loop has something: lead() is next. */
-static void on_loop(struct loop_source *source, uint32_t events) {
-    (void)source;
-    (void)events;
+static void be_alert(struct server *s, uint64_t now_us) {
+    s->courier_is_alert = true;
+    s->courier_alert_us = now_us;
+    s->answered_at_alert = s->answered;
 }
+
+void courier_alert(struct server *s) {
+    uint64_t now_us = clock_mono_us();
+    bool would_see = loop_is_drained(&s->loop) && list_is_empty(&s->ready); /* what waits already comes no more */
+    bool looks = would_see && requests_are_sparse(s, now_us) && look(s, EPOLLIN | EPOLLONESHOT) == 0;
+    be_alert(s, now_us);
+    fire_by(s, now_us, looks ? TICK_US : s->courier_nap_us);
+}
+
+void courier_rest(struct server *s) {
+    if (!s->courier_looks) return;
+    s->courier_is_alert = false;
+    look(s, 0);
+}
+
+/* ---- the lead ---- */
 
 /* The busy threads' own batch comes first: a listener's event in it was told to nobody else. */
 static void take_the_lead(struct server *s) {
-    if (loop_add(&s->courier_loop, &s->courier_view, EPOLLIN)) {
+    if (look(s, EPOLLIN)) {
         log_error("the courier cannot watch the loop: %s; requests wait for a busy worker", strerror(errno));
         return;
     }
     while (loop_dispatch(&s->loop)) {
     }
     s->courier_leads = true;
+    s->courier_is_alert = false;
     s->courier_nap_us = s->settings->handover_delay;
     accept_update(s);
     server_flush_log(s);
@@ -97,23 +108,37 @@ static void take_the_lead(struct server *s) {
 
 void courier_recall(struct server *s) {
     s->courier_leads = false;
-    loop_remove(&s->courier_loop, &s->courier_view);
+    look(s, 0);
     accept_update(s);
 }
 
-/* Edge-triggered: nobody reads it. */
-static void on_timer(struct loop_source *source, uint32_t events) {
-    (void)events;
-    struct server *s = CONTAINER_OF(source, struct server, courier_timer);
-    if (!s->courier_is_armed) return;
-    forgive_suspension(s, s->courier_due_ms);
-    s->courier_is_armed = false;
-    if (!all_are_busy(s)) choose_nap(s);
-    else if (s->answered == s->answered_at_arming) take_the_lead(s);
-    else {
+/* Something has come, or it is time. */
+static void judge(struct server *s) {
+    uint64_t now_us = clock_mono_us(), waited_us = now_us - s->courier_alert_us, delay = s->settings->handover_delay;
+    if (!all_are_busy(s)) {
         choose_nap(s);
-        courier_arm(s);
-    }
+        s->courier_is_alert = false;
+    } else if (s->answered != s->answered_at_alert) {
+        choose_nap(s);
+        be_alert(s, now_us);
+        fire_by(s, now_us, s->courier_nap_us);
+    } else if (waited_us < delay) fire_by(s, now_us, delay - waited_us);
+    else take_the_lead(s);
+}
+
+/* Once it leads, lead() is next. */
+static void on_loop(struct loop_source *source, uint32_t events UNUSED) {
+    struct server *s = CONTAINER_OF(source, struct server, courier_view);
+    if (s->courier_leads || !s->courier_looks) return;
+    s->courier_looks = false;
+    judge(s);
+}
+
+/* Edge-triggered: nobody reads it. */
+static void on_timer(struct loop_source *source, uint32_t events UNUSED) {
+    struct server *s = CONTAINER_OF(source, struct server, courier_timer);
+    s->courier_due_us = 0;
+    if (!s->courier_leads) judge(s);
 }
 
 /* Nobody waits in the loop. */
@@ -139,7 +164,8 @@ static void wait_for_events(struct server *s) {
     if (loop_wait(&s->courier_loop, timeout_ms)) server_lose_loop();
     pthread_mutex_lock(&s->lock);
     s->now_ms = clock_mono_coarse_ms();
-    if (s->courier_leads) forgive_suspension(s, planned_ms);
+    uint64_t due_ms = s->courier_due_us / 1000; /* armed meanwhile, perhaps */
+    forgive_suspension(s, due_ms && due_ms < planned_ms ? due_ms : planned_ms);
 }
 
 static void *courier_main(void *arg) {
@@ -174,7 +200,8 @@ int courier_start(struct server *s) {
     s->courier_view = (struct loop_source){.fd = s->loop.epoll_fd, .on_event = on_loop};
     s->courier_timer = (struct loop_source){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), .on_event = on_timer};
     if (s->courier_timer.fd < 0 || loop_init(&s->courier_loop) ||
-        loop_add(&s->courier_loop, &s->courier_timer, EPOLLIN | EPOLLET))
+        loop_add(&s->courier_loop, &s->courier_timer, EPOLLIN | EPOLLET) ||
+        loop_add(&s->courier_loop, &s->courier_view, 0))
         return -1;
     s->has_courier = start_thread(s) == 0;
     return s->has_courier ? 0 : -1;
@@ -184,7 +211,7 @@ void courier_stop(struct server *s) {
     if (s->has_courier) {
         pthread_mutex_lock(&s->lock);
         s->courier_ends = true;
-        set_timer(s, 1);
+        fire_by(s, 0, 1);
         pthread_mutex_unlock(&s->lock);
         pthread_join(s->courier, NULL);
         s->has_courier = false;

@@ -36,7 +36,7 @@ static void serve(struct server *s, struct conn *c, unsigned thread) {
     x->number = s->answered + s->serving;
     response_prepare(s, x, thread);
     if (s->settings->timeout) server_expect_deadline(s, s->now_ms + s->settings->timeout);
-    if (s->has_courier && !s->courier_is_armed && s->serving == s->runners) courier_arm(s);
+    if (s->has_courier && !s->courier_is_alert && s->serving == s->runners) courier_alert(s);
     pthread_mutex_unlock(&s->lock);
 
     task_begin(task, clock_mono_coarse_ms(), request_span(&x->request, x->request.method),
