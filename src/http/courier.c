@@ -115,15 +115,16 @@ void courier_recall(struct server *s) {
 /* Something has come, or it is time. */
 static void judge(struct server *s) {
     uint64_t now_us = clock_mono_us(), waited_us = now_us - s->courier_alert_us, delay = s->settings->handover_delay;
-    if (!all_are_busy(s)) {
-        choose_nap(s);
-        s->courier_is_alert = false;
-    } else if (s->answered != s->answered_at_alert) {
-        choose_nap(s);
-        be_alert(s, now_us);
-        fire_by(s, now_us, s->courier_nap_us);
-    } else if (waited_us < delay) fire_by(s, now_us, delay - waited_us);
-    else take_the_lead(s);
+    if (all_are_busy(s) && s->answered == s->answered_at_alert) {
+        if (waited_us < delay) fire_by(s, now_us, delay - waited_us);
+        else take_the_lead(s);
+        return;
+    }
+    choose_nap(s);
+    s->courier_is_alert = false;
+    if (!all_are_busy(s)) return;
+    be_alert(s, now_us);
+    fire_by(s, now_us, s->courier_nap_us);
 }
 
 /* Once it leads, lead() is next. */

@@ -74,33 +74,48 @@ static const char *const requests[] = {
     "GET / HTTP/1.1\n" BROWSER "\r\n",
 };
 
-static void a_known_block_gives_what_parsing_it_gives(void **state) {
+/* With the cache and without it. */
+static struct parsed with, without;
+static struct head_cache *cache;
+
+static int set_up(void **state) {
     (void)state;
-    struct head_cache *cache = head_cache_new();
-    static struct parsed with, without;
+    cache = head_cache_new();
+    with = without = (struct parsed){0};
     with.parser.request = &with.request;
     without.parser.request = &without.request;
+    with.request.body.file_fd = without.request.body.file_fd = -1;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    parser_release(&with.parser);
+    parser_release(&without.parser);
+    head_cache_free(cache);
+    return 0;
+}
+
+static void parse_both(struct slice bytes) {
+    parse(&with, cache, bytes);
+    parse(&without, NULL, bytes);
+    assert_same(&without, &with);
+}
+
+static void a_known_block_gives_what_parsing_it_gives(void **state) {
+    (void)state;
     unsigned found = 0;
     for (int round = 0; round < 4; round++) {
         for (size_t i = 0; i < ARRAY_LENGTH(requests); i++) {
-            parse(&with, cache, slice_of(requests[i]));
-            parse(&without, NULL, slice_of(requests[i]));
-            assert_same(&without, &with);
+            parse_both(slice_of(requests[i]));
             found += with.request.block_serial != 0;
         }
     }
     assert_true(found >= 8);
-    parser_release(&with.parser);
-    parser_release(&without.parser);
-    head_cache_free(cache);
 }
 
 static void a_faulty_line_before_a_known_block_is_refused_for_its_fault(void **state) {
     (void)state;
-    struct head_cache *cache = head_cache_new();
-    static struct parsed with, without;
-    with.parser.request = &with.request;
-    without.parser.request = &without.request;
     for (int i = 0; i < 3; i++) parse(&with, cache, SLICE("GET / HTTP/1.1\r\n" BROWSER "\r\n"));
     assert_int_not_equal(with.request.block_serial, 0);
 
@@ -111,20 +126,14 @@ static void a_faulty_line_before_a_known_block_is_refused_for_its_fault(void **s
     char any_byte[] = "GET /a?c HTTP/1.1\r\n" BROWSER "\r\n";
     for (int byte = 0; byte < 256; byte++) {
         any_byte[6] = (char)byte;
-        struct slice bytes = slice_make(any_byte, sizeof any_byte - 1);
-        parse(&with, cache, bytes);
-        parse(&without, NULL, bytes);
-        assert_same(&without, &with);
+        parse_both(slice_make(any_byte, sizeof any_byte - 1));
     }
-    parser_release(&with.parser);
-    parser_release(&without.parser);
-    head_cache_free(cache);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_known_block_gives_what_parsing_it_gives),
-        cmocka_unit_test(a_faulty_line_before_a_known_block_is_refused_for_its_fault),
+        cmocka_unit_test_setup_teardown(a_known_block_gives_what_parsing_it_gives, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_faulty_line_before_a_known_block_is_refused_for_its_fault, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
