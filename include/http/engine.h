@@ -62,10 +62,11 @@ struct server {
     bool has_looked_again;      /* accept_stragglers() was called */
     _Atomic bool answers_close; /* draining, and no sibling would take the connection: read without the lock */
     enum server_drain_mode drain_mode;
-    uint64_t now_ms;  /* CLOCK_MONOTONIC of this turn, coarse */
-    uint64_t turn_ms; /* when the leader last came back from waiting */
-    bool is_late;     /* nobody waited for a while: connections may have queued in the kernel, and been given up */
-    uint64_t wake_ms; /* when the leader wants to wake up */
+    uint64_t now_ms;    /* CLOCK_MONOTONIC of this turn, coarse */
+    uint64_t turn_ms;   /* when the leader last came back from waiting */
+    bool is_late;       /* nobody waited for a while: connections may have queued in the kernel, and been given up */
+    bool has_newcomers; /* a listener or a sibling had something this turn */
+    uint64_t wake_ms;   /* when the leader wants to wake up */
     uint64_t answered;
     uint64_t log_flushed_ms; /* the access log, by the leader */
 
@@ -133,7 +134,7 @@ int courier_start(struct server *s);
 void courier_alert(struct server *s);
 /* An application thread is about to wait in the loop. */
 void courier_rest(struct server *s);
-/* An application thread has come back, and the courier leads. */
+/* An application thread has come, or come back, and the courier leads. */
 void courier_recall(struct server *s);
 /* After the last server_run() has returned. */
 void courier_stop(struct server *s);

@@ -105,6 +105,7 @@ static void on_listener(struct loop_source *source, uint32_t events) {
     (void)events;
     struct acceptor *a = CONTAINER_OF(source, struct acceptor, source);
     struct server *s = a->server;
+    s->has_newcomers = true;
     if (is_full(s)) {
         pause_accepting(s, FULL);
         return;
@@ -134,6 +135,7 @@ bool accept_stragglers(struct server *s) {
 static void on_taker(struct loop_source *source, uint32_t events) {
     (void)events;
     struct server *s = CONTAINER_OF(source, struct server, taker);
+    s->has_newcomers = true;
     if (is_full(s)) {
         pause_accepting(s, FULL);
         return;

@@ -26,7 +26,6 @@
 
 #define NAP_MAX_US   32000
 #define TICK_US      250000
-#define SPARSE_US    500 /* between requests: fewer would not pay for a timer that runs on */
 #define SUSPENDED_MS 500 /* later than that is more than a busy machine explains */
 
 static bool all_are_busy(const struct server *s) {
@@ -56,10 +55,10 @@ static int look(struct server *s, uint32_t events) {
     return loop_modify(&s->courier_loop, &s->courier_view, events);
 }
 
-/* Since the last alert. */
+/* Since the last alert: too few to pay for a timer that runs on. */
 static bool requests_are_sparse(const struct server *s, uint64_t now_us) {
     uint64_t requests = s->answered - s->answered_at_alert;
-    return now_us - s->courier_alert_us > requests * SPARSE_US;
+    return now_us - s->courier_alert_us > requests * s->settings->handover_delay / 4;
 }
 
 static void choose_nap(struct server *s) {

@@ -159,8 +159,9 @@ static void lead(struct server *s) {
     if (flushes) s->log_flushed_ms = s->now_ms;
     else if (log_ms < s->wake_ms) s->wake_ms = log_ms;
     int timeout_ms = server_wait_milliseconds(s, s->wake_ms);
+    if (!s->has_newcomers) s->is_late = false; /* nobody had queued when this turn began */
     if (s->now_ms >= s->turn_ms + LATE_MS) s->is_late = true;
-    uint64_t before_ms = s->now_ms;
+    s->has_newcomers = false;
     s->is_polling = true;
     pthread_mutex_unlock(&s->lock);
     if (s->handler->idle) s->handler->idle(s->handler->ctx);
@@ -169,7 +170,6 @@ static void lead(struct server *s) {
     pthread_mutex_lock(&s->lock);
     s->is_polling = false;
     s->turn_ms = s->now_ms = clock_mono_coarse_ms();
-    if (s->now_ms >= before_ms + LATE_MS) s->is_late = false; /* nothing was left to do */
     atomic_store_explicit(&s->config.activity->loop_ms, s->now_ms, memory_order_relaxed);
 }
 
@@ -189,6 +189,7 @@ void server_run(struct server *s, unsigned thread) {
     pthread_mutex_lock(&s->lock);
     s->now_ms = clock_mono_coarse_ms();
     s->runners++;
+    if (UNLIKELY(s->courier_leads)) courier_recall(s);
     while (!s->is_stopped && !is_drained(s)) {
         struct conn *c = take_ready(s);
         if (c) {

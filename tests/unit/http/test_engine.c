@@ -120,6 +120,12 @@ static const struct settings DEFAULTS = {
     .handover_delay = 2000,
 };
 
+static void start_thread(struct fixture *f) {
+    struct runner *r = MEM_NEW(struct runner);
+    *r = (struct runner){f, f->thread_count};
+    assert_int_equal(pthread_create(&f->threads[f->thread_count++], NULL, run, r), 0);
+}
+
 static struct fixture *start_beside(struct settings settings, unsigned threads, const int handover[2]) {
     struct fixture *f = MEM_NEW(struct fixture);
     f->settings = settings;
@@ -142,12 +148,7 @@ static struct fixture *start_beside(struct settings settings, unsigned threads, 
     assert_int_equal(server_watch(f->server, &f->stop, EPOLLIN | EPOLLONESHOT), 0);
     f->hurry = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC), .on_event = on_hurry};
     assert_int_equal(server_watch(f->server, &f->hurry, EPOLLIN | EPOLLONESHOT), 0);
-    f->thread_count = threads;
-    for (unsigned i = 0; i < threads; i++) {
-        struct runner *r = MEM_NEW(struct runner);
-        *r = (struct runner){f, i};
-        assert_int_equal(pthread_create(&f->threads[i], NULL, run, r), 0);
-    }
+    while (f->thread_count < threads) start_thread(f);
     return f;
 }
 
@@ -435,6 +436,24 @@ static void a_request_behind_a_slow_one_is_answered_by_a_sibling(void **state) {
     close(pair[1]);
 }
 
+/* As at the start of a worker whose first request comes before its last thread. */
+static void a_thread_that_comes_while_the_courier_leads_takes_new_connections(void **state) {
+    (void)state;
+    struct fixture *f = start();
+    int slow = dial(f), refused = dial(f);
+    expect_on(refused, GET("/first"), "GET /first  ");
+    say(slow, GET("/slow"));
+    while (atomic_load(&f->served) < 2) usleep(100);
+    expect_on(refused, SLICE("GET / HTTP/1.1\r\n\r\n"), "400 Bad Request"); /* the courier says that: it leads */
+    start_thread(f);
+    expect(f, SLICE("GET /new HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "GET /new  ");
+    open_gate(f, 1);
+    expect_on(slow, SLICE(""), "GET /slow  ");
+    close(slow);
+    close(refused);
+    stop(f);
+}
+
 /* Two requests in one batch of events: the first keeps the only thread, the second must not wait for it. */
 static void what_came_together_with_a_slow_request_does_not_wait_for_it(void **state) {
     (void)state;
@@ -713,6 +732,7 @@ int main(void) {
         cmocka_unit_test(large_bodies_go_through_a_file),
         cmocka_unit_test(threads_share_the_loop),
         cmocka_unit_test(a_request_behind_a_slow_one_is_answered_by_a_sibling),
+        cmocka_unit_test(a_thread_that_comes_while_the_courier_leads_takes_new_connections),
         cmocka_unit_test(what_came_together_with_a_slow_request_does_not_wait_for_it),
         cmocka_unit_test(retiring_servers_lose_no_connection),
         cmocka_unit_test(many_threads_hang_retire_and_hand_over_at_once),
